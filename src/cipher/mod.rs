@@ -1,0 +1,176 @@
+//! Sealing tokens at rest: the [`Cipher`] contract and [`Aes256Gcm`], the default.
+//!
+//! A cipher binds what it seals to its [`SealContext`], so that a row that was moved to another
+//! slot, workspace or generation does not open. This module and `jwt` are the only ones that name a
+//! cryptography crate.
+
+use std::{error, fmt, future::Future, pin::Pin, sync::Arc};
+
+use secrecy::SecretSlice;
+
+use crate::{
+    id::{Generation, KeyId, SlotKey, TokenId},
+    token::SealedToken,
+};
+
+mod aes_gcm;
+pub mod envelope;
+mod key_ring;
+pub(crate) mod random;
+
+pub use aes_gcm::Aes256Gcm;
+pub use key_ring::{InvalidKeyRing, KeyRing, RingKey, SealKey};
+
+/// Seals and opens tokens.
+///
+/// `async`, so that a key service on the network fits. [`Aes256Gcm`] is the default;
+/// `examples/custom_cipher.rs` shows another one.
+pub trait Cipher: Send + Sync + 'static {
+    /// Encrypts `plaintext` and binds it to `context`.
+    ///
+    /// # Errors
+    /// The key service could not be reached, or no randomness was to be had.
+    fn seal(
+        &self,
+        context: &SealContext,
+        plaintext: &[u8],
+    ) -> impl Future<Output = Result<SealedToken, CipherError>> + Send;
+
+    /// Decrypts what [`seal`](Self::seal) made for the same `context`.
+    ///
+    /// # Errors
+    /// One opaque error, whatever was wrong: another context, another key, a changed byte.
+    fn open(
+        &self,
+        context: &SealContext,
+        sealed: &SealedToken,
+    ) -> impl Future<Output = Result<SecretSlice<u8>, CipherError>> + Send;
+
+    /// Returns the key that [`seal`](Self::seal) uses now, so that rows of older keys can be found and resealed.
+    fn primary_key(&self) -> KeyId;
+}
+
+/// What a sealed token is bound to: its slot, its id and its generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealContext {
+    /// The slot that the token fills.
+    pub key: SlotKey,
+    /// The public id of the token.
+    pub token_id: TokenId,
+    /// The generation of the token.
+    pub generation: Generation,
+}
+
+/// A cipher that failed. Deliberately opaque: a decryption says no more than that it failed.
+#[derive(Debug)]
+pub struct CipherError {
+    source: Option<Box<dyn error::Error + Send + Sync>>,
+}
+
+impl SealContext {
+    /// Encodes the context unambiguously: each text behind its length in one byte, then the generation.
+    ///
+    /// | bytes | field |
+    /// |---|---|
+    /// | 1 + n | length and text of the workspace |
+    /// | 1 + n | length and text of the slot's name |
+    /// | 1 + 16 | length and text of the token id |
+    /// | 8 | generation, big-endian |
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(2 * 64 + 17 + 8);
+        for text in [
+            self.key.workspace.as_str(),
+            self.key.name.as_str(),
+            self.token_id.as_str(),
+        ] {
+            bytes.push(u8::try_from(text.len()).expect("identifiers have at most 63 characters"));
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes.extend_from_slice(&self.generation.number().to_be_bytes());
+        bytes
+    }
+}
+
+impl CipherError {
+    /// Makes an error that says nothing but that it failed.
+    pub fn opaque() -> Self {
+        Self { source: None }
+    }
+
+    /// Makes an error for operators, out of a cause that holds no secret.
+    pub fn with_source(source: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
+        Self {
+            source: Some(source.into()),
+        }
+    }
+}
+
+impl fmt::Display for CipherError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sealing or opening failed")
+    }
+}
+
+impl error::Error for CipherError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+impl<C: Cipher> Cipher for Arc<C> {
+    async fn seal(
+        &self,
+        context: &SealContext,
+        plaintext: &[u8],
+    ) -> Result<SealedToken, CipherError> {
+        C::seal(self, context, plaintext).await
+    }
+
+    async fn open(
+        &self,
+        context: &SealContext,
+        sealed: &SealedToken,
+    ) -> Result<SecretSlice<u8>, CipherError> {
+        C::open(self, context, sealed).await
+    }
+
+    fn primary_key(&self) -> KeyId {
+        C::primary_key(self)
+    }
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CipherError>> + Send + 'a>>;
+
+/// [`Cipher`] with boxed futures, so that no cipher's type reaches an application's own types.
+pub(crate) trait ErasedCipher: Send + Sync + 'static {
+    fn seal<'a>(&'a self, context: &'a SealContext, plaintext: &'a [u8])
+    -> Answer<'a, SealedToken>;
+    fn open<'a>(
+        &'a self,
+        context: &'a SealContext,
+        sealed: &'a SealedToken,
+    ) -> Answer<'a, SecretSlice<u8>>;
+    fn primary_key(&self) -> KeyId;
+}
+
+impl<C: Cipher> ErasedCipher for C {
+    fn seal<'a>(
+        &'a self,
+        context: &'a SealContext,
+        plaintext: &'a [u8],
+    ) -> Answer<'a, SealedToken> {
+        Box::pin(Cipher::seal(self, context, plaintext))
+    }
+
+    fn open<'a>(
+        &'a self,
+        context: &'a SealContext,
+        sealed: &'a SealedToken,
+    ) -> Answer<'a, SecretSlice<u8>> {
+        Box::pin(Cipher::open(self, context, sealed))
+    }
+
+    fn primary_key(&self) -> KeyId {
+        Cipher::primary_key(self)
+    }
+}

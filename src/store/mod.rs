@@ -1,0 +1,369 @@
+//! Where slots are kept: the [`TokenStore`] contract.
+//!
+//! A store keeps one row per slot and changes it only by compare-and-swap on its revision. Rows are
+//! never deleted: revoking leaves a tombstone, so that a generation never falls. A store sees
+//! sealed tokens alone and holds no key.
+//!
+//! The contract exists as a test suite as well, `conformance` (feature `test-util`): run it on your
+//! own store before you trust it.
+
+use std::{
+    error, fmt,
+    future::Future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use crate::{
+    clock::{Moment, Timestamp},
+    id::{Generation, Revision, SlotKey, TokenId, WorkspaceId},
+    token::SealedToken,
+};
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+mod erased;
+mod memory;
+
+pub(crate) use erased::ErasedStore;
+pub use memory::MemoryStore;
+
+/// Keeps the slots of workspaces.
+///
+/// [`MemoryStore`] is a whole implementation of it in one file; `examples/custom_store.rs` shows one
+/// that is somebody else's.
+///
+/// Every method may be called from many tasks at once.
+pub trait TokenStore: Send + Sync + 'static {
+    /// Returns the row of `key`, tombstones included, or `None` if there never was one.
+    ///
+    /// The read is linearizable: it sees every write that was acknowledged before it began, by
+    /// whichever process.
+    ///
+    /// # Errors
+    /// The store could not look; `Ok(None)` is the only way to say "not there".
+    fn get(
+        &self,
+        key: &SlotKey,
+    ) -> impl Future<Output = Result<Option<TokenRecord>, StoreError>> + Send;
+
+    /// Replaces the row of `key` by `next` if its revision is `expected`, where `None` is "no row".
+    ///
+    /// On `Ok` the row is durable, and `event`, if any, was recorded in the same transaction.
+    /// `next.revision` is one above `expected`, and `next.key` is `key`.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Conflict`] if the revision was another, and nothing was written;
+    /// [`StoreErrorKind::Ambiguous`] if it is not known whether the row was written; any other kind
+    /// if it was not.
+    fn compare_and_swap(
+        &self,
+        key: &SlotKey,
+        expected: Option<Revision>,
+        next: TokenRecord,
+        event: Option<HistoryEvent>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns all rows of `workspace`, tombstones included, ordered by name.
+    ///
+    /// # Errors
+    /// The store could not look.
+    fn list(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> impl Future<Output = Result<Vec<TokenRecord>, StoreError>> + Send;
+
+    /// Returns what happened to `key`, oldest first.
+    ///
+    /// # Errors
+    /// The store could not look.
+    fn history(
+        &self,
+        key: &SlotKey,
+    ) -> impl Future<Output = Result<Vec<HistoryEvent>, StoreError>> + Send;
+
+    /// Notes when slots were last used; raises no revision, and times only move forward.
+    ///
+    /// Best effort: what is lost is lost.
+    ///
+    /// # Errors
+    /// The store could not write.
+    fn touch(
+        &self,
+        used: &[(SlotKey, Timestamp)],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Begins to report changes to `observer`, and says how long memory may be trusted between reports.
+    ///
+    /// Called once per authority, inside a Tokio runtime or outside of one. The store keeps the observer and drops it
+    /// when [`ChangeObserver::is_closed`] says so.
+    fn watch(&self, observer: ChangeObserver) -> Freshness;
+}
+
+/// The row of one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenRecord {
+    /// The slot.
+    pub key: SlotKey,
+    /// Raised by one with each write but [`touch`](TokenStore::touch).
+    pub revision: Revision,
+    /// Raised by one with each rotation and with each revocation.
+    pub generation: Generation,
+    /// The public id of the token; of the last one, in a tombstone.
+    pub token_id: TokenId,
+    /// The token at rest; `None` marks a tombstone.
+    pub sealed: Option<SealedToken>,
+    /// When this generation began.
+    pub changed_at: Timestamp,
+    /// When a token of this generation was last used, as far as is known.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Something that happened to a slot, as the audit page shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HistoryEvent {
+    /// What happened.
+    pub kind: HistoryEventKind,
+    /// The generation that it led to.
+    pub generation: Generation,
+    /// The token that it made, or, for a revocation, ended.
+    pub token_id: TokenId,
+    /// When.
+    pub at: Timestamp,
+    /// Who did it, in the application's own words, if it said so.
+    pub actor: Option<String>,
+    /// Why, in the application's own words, if it said so.
+    pub reason: Option<String>,
+}
+
+/// What can happen to a slot. Complete: a new kind would be a breaking change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryEventKind {
+    /// The slot got a token and had no live one.
+    Issued,
+    /// The token ended without a successor.
+    Revoked,
+    /// The token was replaced by the next generation.
+    Rotated,
+}
+
+/// How long an authority may trust its memory of a store's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Freshness {
+    /// The store reports each change before the write that made it is acknowledged: always.
+    Immediate,
+    /// As long as this after the last [`ChangeObserver::confirmed`]; then each check reads through.
+    Lease {
+        /// The lease.
+        duration: Duration,
+        /// Whether others may hold a lease on the same rows, so that a rotation has to wait for one to run out.
+        shared: bool,
+    },
+    /// The store reports nothing: the authority polls within its own `max_staleness`.
+    Unwatched,
+}
+
+/// Receives a store's reports; handed to [`TokenStore::watch`].
+#[derive(Clone)]
+pub struct ChangeObserver {
+    target: Weak<dyn ObserveChanges>,
+}
+
+/// What an authority does with a store's reports.
+pub(crate) trait ObserveChanges: Send + Sync {
+    fn changed(&self, key: &SlotKey, generation: Generation);
+    fn resync(&self);
+    fn confirmed(&self, as_of: Moment);
+}
+
+impl ChangeObserver {
+    pub(crate) fn new(target: Weak<dyn ObserveChanges>) -> Self {
+        Self { target }
+    }
+
+    /// Reports that `key` has reached `generation`. Reports may come twice and in any order.
+    pub fn changed(&self, key: &SlotKey, generation: Generation) {
+        self.with(|target| target.changed(key, generation));
+    }
+
+    /// Reports that changes may have been missed: everything in memory is doubted until it is read again.
+    pub fn resync(&self) {
+        self.with(|target| target.resync());
+    }
+
+    /// Reports that every change acknowledged before `as_of` has been reported.
+    ///
+    /// `as_of` is read from the clock *before* the store is asked for changes.
+    pub fn confirmed(&self, as_of: Moment) {
+        self.with(|target| target.confirmed(as_of));
+    }
+
+    /// Returns whether nobody listens any longer, so that the store may stop.
+    pub fn is_closed(&self) -> bool {
+        self.target.strong_count() == 0
+    }
+
+    fn with(&self, report: impl FnOnce(&Arc<dyn ObserveChanges>)) {
+        if let Some(target) = self.target.upgrade() {
+            report(&target);
+        }
+    }
+}
+
+/// A store that failed: opaque but for its kind.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<Box<dyn error::Error + Send + Sync>>,
+}
+
+/// Sorts a [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// It is not known whether the write happened.
+    Ambiguous,
+    /// The row had another revision; nothing was written.
+    Conflict,
+    /// What is stored makes no sense; it was left as it is.
+    Corrupt,
+    /// There is no room, or no permission, to write; nothing was written.
+    Full,
+    /// The store could not be reached, or is too busy; nothing was written.
+    Unavailable,
+}
+
+impl TokenRecord {
+    /// Makes the row of a live token.
+    pub fn live(
+        key: SlotKey,
+        revision: Revision,
+        generation: Generation,
+        token_id: TokenId,
+        sealed: SealedToken,
+        changed_at: Timestamp,
+    ) -> Self {
+        Self {
+            key,
+            revision,
+            generation,
+            token_id,
+            sealed: Some(sealed),
+            changed_at,
+            last_used_at: None,
+        }
+    }
+
+    /// Makes the row of a revoked token.
+    pub fn tombstone(
+        key: SlotKey,
+        revision: Revision,
+        generation: Generation,
+        token_id: TokenId,
+        changed_at: Timestamp,
+    ) -> Self {
+        Self {
+            key,
+            revision,
+            generation,
+            token_id,
+            sealed: None,
+            changed_at,
+            last_used_at: None,
+        }
+    }
+
+    /// Returns whether the slot holds a token.
+    pub fn is_live(&self) -> bool {
+        self.sealed.is_some()
+    }
+}
+
+impl HistoryEvent {
+    /// Makes an event without an actor and a reason.
+    pub fn new(
+        kind: HistoryEventKind,
+        generation: Generation,
+        token_id: TokenId,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            kind,
+            generation,
+            token_id,
+            at,
+            actor: None,
+            reason: None,
+        }
+    }
+}
+
+impl HistoryEventKind {
+    /// Returns the kind as a word for a database column.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Revoked => "revoked",
+            Self::Rotated => "rotated",
+        }
+    }
+
+    /// Returns the kind that [`as_str`](Self::as_str) calls `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Issued, Self::Revoked, Self::Rotated]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+}
+
+impl StoreError {
+    /// Makes an error that has no cause of its own.
+    pub fn new(kind: StoreErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// Makes an error out of its cause.
+    pub fn with_source(
+        kind: StoreErrorKind,
+        source: impl Into<Box<dyn error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
+    }
+
+    /// Returns what sort of error this is.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Debug for ChangeObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangeObserver")
+            .field("is_closed", &self.is_closed())
+            .finish()
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Ambiguous => "the store did not say whether it committed",
+            StoreErrorKind::Conflict => "the row had another revision",
+            StoreErrorKind::Corrupt => "the stored data makes no sense",
+            StoreErrorKind::Full => "the store has no room or no permission to write",
+            StoreErrorKind::Unavailable => "the store is out of reach",
+        })
+    }
+}
+
+impl error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
