@@ -33,7 +33,7 @@ pub use memory::MemoryStore;
 /// [`MemoryStore`] is a whole implementation of it in one file; `examples/custom_store.rs` shows one
 /// that is somebody else's.
 ///
-/// Every method may be called from many tasks at once.
+/// Every method may be called from many tasks at once. An `Arc` of a store is a store.
 pub trait TokenStore: Send + Sync + 'static {
     /// Returns the row of `key`, tombstones included, or `None` if there never was one.
     ///
@@ -234,6 +234,50 @@ pub enum StoreErrorKind {
     Full,
     /// The store could not be reached, or is too busy; nothing was written.
     Unavailable,
+}
+
+impl<S: TokenStore> TokenStore for Arc<S> {
+    fn get(
+        &self,
+        key: &SlotKey,
+    ) -> impl Future<Output = Result<Option<TokenRecord>, StoreError>> + Send {
+        S::get(self, key)
+    }
+
+    fn compare_and_swap(
+        &self,
+        key: &SlotKey,
+        expected: Option<Revision>,
+        next: TokenRecord,
+        event: Option<HistoryEvent>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        S::compare_and_swap(self, key, expected, next, event)
+    }
+
+    fn list(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> impl Future<Output = Result<Vec<TokenRecord>, StoreError>> + Send {
+        S::list(self, workspace)
+    }
+
+    fn history(
+        &self,
+        key: &SlotKey,
+    ) -> impl Future<Output = Result<Vec<HistoryEvent>, StoreError>> + Send {
+        S::history(self, key)
+    }
+
+    fn touch(
+        &self,
+        used: &[(SlotKey, Timestamp)],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        S::touch(self, used)
+    }
+
+    fn watch(&self, observer: ChangeObserver) -> Freshness {
+        S::watch(self, observer)
+    }
 }
 
 impl TokenRecord {
