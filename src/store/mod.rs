@@ -33,7 +33,18 @@ pub use memory::MemoryStore;
 /// [`MemoryStore`] is a whole implementation of it in one file; `examples/custom_store.rs` shows one
 /// that is somebody else's.
 ///
-/// Every method may be called from many tasks at once. An `Arc` of a store is a store.
+/// Every method may be called from many tasks at once, and a future that is dropped leaves its write
+/// whole or undone. An `Arc` of a store is a store.
+///
+/// To prove that a store of your own keeps the contract, run the suite on it, with the feature
+/// `test-util` among your dev-dependencies:
+///
+/// ```ignore
+/// #[tokio::test(flavor = "multi_thread")]
+/// async fn my_store_keeps_the_contract() {
+///     tower_workspace_token::store::conformance::run(|| async { MyStore::empty().await }).await;
+/// }
+/// ```
 pub trait TokenStore: Send + Sync + 'static {
     /// Returns the row of `key`, tombstones included, or `None` if there never was one.
     ///
