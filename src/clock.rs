@@ -73,6 +73,11 @@ impl Moment {
         self.0
     }
 
+    /// Returns the moment `duration` later.
+    pub const fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+
     /// Returns how long `earlier` is ago, or zero if it is later than `self`.
     pub fn saturating_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

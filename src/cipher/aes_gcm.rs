@@ -9,7 +9,7 @@ use aes_gcm::{
 };
 use constant_time_eq::constant_time_eq_32;
 use hkdf::Hkdf;
-use secrecy::{ExposeSecret as _, SecretSlice};
+use secrecy::SecretSlice;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -144,7 +144,7 @@ impl RowKey {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::SecretBox;
+    use secrecy::{ExposeSecret as _, SecretBox};
 
     use super::*;
     use crate::id::{Generation, SlotKey, TokenId, TokenName};

@@ -15,7 +15,7 @@ use crate::{
 
 mod aes_gcm;
 pub mod envelope;
-mod key_ring;
+pub(crate) mod key_ring;
 pub(crate) mod random;
 
 pub use aes_gcm::Aes256Gcm;

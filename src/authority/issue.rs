@@ -1,0 +1,108 @@
+//! Issuing: the first token of a slot, or the next one after a revocation.
+
+use secrecy::ExposeSecret as _;
+
+use super::{Inner, TokenAuthority};
+use crate::{
+    cipher::SealContext,
+    error::{Error, ErrorKind},
+    id::{Generation, Revision, SlotKey, TokenName, WorkspaceId},
+    jwt::{TokenSecret, WorkspaceClaims},
+    store::{HistoryEvent, HistoryEventKind, TokenRecord},
+    token::IssuedToken,
+};
+
+impl TokenAuthority {
+    /// Issues a token for the slot `name` of `workspace`, which must not hold a live one.
+    ///
+    /// The plaintext is in the answer and nowhere else: only sealed does it reach the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyIssued`] if the slot holds a live token; the store or the cipher failed.
+    pub async fn issue(
+        &self,
+        workspace: &WorkspaceId,
+        name: &TokenName,
+    ) -> Result<IssuedToken, Error> {
+        let key = SlotKey::new(*workspace, *name);
+        let current = self.inner.store.get(&key).await?;
+        if current.as_ref().is_some_and(TokenRecord::is_live) {
+            return Err(Error::new(ErrorKind::AlreadyIssued));
+        }
+        // The generation goes on where the tombstone stands: it never falls.
+        let expected = current.as_ref().map(|tombstone| tombstone.revision);
+        let generation = match &current {
+            None => Generation::FIRST,
+            Some(tombstone) => tombstone.generation.next().ok_or_else(exhausted)?,
+        };
+        let (issued, record) = self.inner.mint(key, expected, generation).await?;
+        let event = HistoryEvent::new(
+            HistoryEventKind::Issued,
+            generation,
+            issued.id(),
+            record.changed_at,
+        );
+        self.inner
+            .commit(&key, expected, record, Some(self.note.sign(event)))
+            .await?;
+        Ok(issued)
+    }
+}
+
+impl Inner {
+    /// Mints the token of `generation` and the row that replaces the revision `expected`.
+    pub(super) async fn mint(
+        &self,
+        key: SlotKey,
+        expected: Option<Revision>,
+        generation: Generation,
+    ) -> Result<(IssuedToken, TokenRecord), Error> {
+        let secret = TokenSecret::generate()?;
+        let claims = WorkspaceClaims {
+            workspace: key.workspace,
+            generation,
+            issued_at: self.clock.now(),
+            token_id: secret.token_id(),
+            name: key.name,
+        };
+        let text = self.workspace_tokens.mint(&claims.to_json(&secret));
+        let token_id = claims.token_id;
+        let context = SealContext {
+            key,
+            token_id,
+            generation,
+        };
+        let sealed = self
+            .cipher
+            .seal(&context, text.expose_secret().as_bytes())
+            .await?;
+        let revision = next_revision(expected)?;
+        let record = TokenRecord::live(
+            key,
+            revision,
+            generation,
+            token_id,
+            sealed,
+            claims.issued_at,
+        );
+        let issued = IssuedToken {
+            workspace: key.workspace,
+            name: key.name,
+            id: token_id,
+            generation,
+            text,
+        };
+        Ok((issued, record))
+    }
+}
+
+pub(super) fn next_revision(expected: Option<Revision>) -> Result<Revision, Error> {
+    match expected {
+        None => Ok(Revision::FIRST),
+        Some(revision) => revision.next().ok_or_else(exhausted),
+    }
+}
+
+pub(super) fn exhausted() -> Error {
+    Error::new(ErrorKind::Exhausted)
+}

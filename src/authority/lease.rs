@@ -1,0 +1,171 @@
+//! What a verified request holds: [`VerifiedToken`], the proof of a check, and the [`Lease`] inside of it.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::liveness::{Hold, Registration, Use};
+use crate::id::{Generation, SlotKey, TokenId, TokenName, WorkspaceId};
+
+/// A credential that was checked: only [`TokenAuthority::verify`](super::TokenAuthority::verify) makes one.
+///
+/// It is a snapshot of the moment of the check; [`lease`](Self::lease) tells whether it still holds.
+#[derive(Clone)]
+pub struct VerifiedToken {
+    lease: Lease,
+}
+
+/// A claim on one generation of one slot, which ends when that is rotated or revoked. Cheap to clone.
+#[derive(Clone)]
+pub struct Lease {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    key: SlotKey,
+    token_id: TokenId,
+    generation: Generation,
+    hold: Hold,
+}
+
+/// Completes when a [`Lease`] ends; see [`Lease::ended`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct LeaseEnded {
+    lease: Lease,
+    registration: Option<Registration>,
+}
+
+impl VerifiedToken {
+    /// Seals the outcome of a check; called where the check was made and nowhere else.
+    pub(super) fn new(lease: Lease) -> Self {
+        Self { lease }
+    }
+
+    /// Returns the workspace that the token opens.
+    pub fn workspace(&self) -> &WorkspaceId {
+        self.lease.workspace()
+    }
+
+    /// Returns the slot that the token fills.
+    pub fn name(&self) -> &TokenName {
+        self.lease.name()
+    }
+
+    /// Returns the public id of the token.
+    pub fn token_id(&self) -> TokenId {
+        self.lease.token_id()
+    }
+
+    /// Returns the generation of the token in its slot.
+    pub fn generation(&self) -> Generation {
+        self.lease.generation()
+    }
+
+    /// Returns the lease, for work that outlives the request.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Lease {
+    pub(super) fn new(key: SlotKey, token_id: TokenId, generation: Generation, hold: Hold) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                key,
+                token_id,
+                generation,
+                hold,
+            }),
+        }
+    }
+
+    /// Returns whether the token that was checked is still the current one, as far as this process knows.
+    pub fn is_live(&self) -> bool {
+        self.shared.hold.is_live()
+    }
+
+    /// Waits until the token is rotated or revoked.
+    ///
+    /// A handler that races its work against this can still answer in its own words; what it has not
+    /// answered when the layer looks next is answered with a 401.
+    pub fn ended(&self) -> LeaseEnded {
+        LeaseEnded {
+            lease: self.clone(),
+            registration: None,
+        }
+    }
+
+    /// Returns the slot.
+    pub fn key(&self) -> &SlotKey {
+        &self.shared.key
+    }
+
+    /// Returns the workspace.
+    pub fn workspace(&self) -> &WorkspaceId {
+        &self.shared.key.workspace
+    }
+
+    /// Returns the name of the slot.
+    pub fn name(&self) -> &TokenName {
+        &self.shared.key.name
+    }
+
+    /// Returns the public id of the token.
+    pub fn token_id(&self) -> TokenId {
+        self.shared.token_id
+    }
+
+    /// Returns the generation of the token in its slot.
+    pub fn generation(&self) -> Generation {
+        self.shared.generation
+    }
+
+    pub(crate) fn hold(&self) -> &Hold {
+        &self.shared.hold
+    }
+}
+
+impl Future for LeaseEnded {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        match &this.registration {
+            Some(registration) => registration.rewake(cx.waker()),
+            None => {
+                let hold = this.lease.hold();
+                this.registration = Some(hold.register(Use::Watch, cx.waker().clone()));
+            }
+        }
+        if this.lease.is_live() {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
+impl fmt::Debug for VerifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedToken")
+            .field("lease", &self.lease)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("workspace", self.workspace())
+            .field("name", self.name())
+            .field("token_id", &self.token_id())
+            .field("generation", &self.generation())
+            .field("is_live", &self.is_live())
+            .finish()
+    }
+}

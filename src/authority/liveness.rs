@@ -1,0 +1,309 @@
+//! Live cells: the one number per slot that decides whether a generation still holds.
+//!
+//! Everything that outlives a check (a running call, an open stream, a session) keeps a [`Hold`] and
+//! asks the cell again. Rotation raises the cell's generation and wakes whoever waits on an older one.
+//! This file uses nothing but `crate::sync` and the standard library: the loom models include it as it is.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    task::{Context, Poll, Waker},
+};
+
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
+
+/// The generation that a slot has reached, and those who want to know when it rises.
+pub(crate) struct Cell {
+    generation: AtomicU64,
+    waiters: Mutex<Waiters>,
+}
+
+/// One generation of a cell, in somebody's hand.
+#[derive(Clone)]
+pub(crate) struct Hold {
+    cell: Arc<Cell>,
+    generation: u64,
+}
+
+/// What waits on a cell, told apart for the receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// A call whose response has not begun.
+    Call,
+    /// A response body that is still open.
+    Stream,
+    /// Somebody who only listens: never waited for, never counted.
+    Watch,
+}
+
+/// How many calls and streams were cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Severed {
+    pub(crate) calls: usize,
+    pub(crate) streams: usize,
+}
+
+/// A place among the waiters of a cell; left when dropped.
+pub(crate) struct Registration {
+    hold: Hold,
+    id: u64,
+}
+
+#[derive(Default)]
+struct Waiters {
+    next_id: u64,
+    entries: BTreeMap<u64, Waiter>,
+    drains: Vec<Waker>,
+}
+
+struct Waiter {
+    generation: u64,
+    used_for: Use,
+    waker: Waker,
+}
+
+impl Cell {
+    /// Makes a cell of a slot of which nothing is known: no generation holds yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            generation: AtomicU64::new(0),
+            waiters: Mutex::new(Waiters::default()),
+        }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// Learns that the slot has reached `generation`: raises the cell, never lowers it, and wakes
+    /// whoever waits on an older one.
+    pub(crate) fn observe(&self, generation: u64) -> Severed {
+        // `fetch_max`, since reports come in any order. Sequentially consistent with the poll
+        // counters: either a poll sees this, or the rotation sees the poll.
+        if self.generation.fetch_max(generation, Ordering::SeqCst) >= generation {
+            return Severed::default();
+        }
+        let waiters = self.waiters();
+        let severed = waiters.open_below(generation);
+        let wakers: Vec<Waker> = waiters
+            .below(generation)
+            .map(|waiter| waiter.waker.clone())
+            .collect();
+        drop(waiters);
+        // Woken without the lock: a waker may run the very task that drops its registration.
+        wakers.into_iter().for_each(Waker::wake);
+        severed
+    }
+
+    /// Takes hold of `generation`.
+    pub(crate) fn hold(self: &Arc<Self>, generation: u64) -> Hold {
+        Hold {
+            cell: Arc::clone(self),
+            generation,
+        }
+    }
+
+    /// Completes when no call and no stream of a generation below `generation` is left.
+    pub(crate) fn poll_drained(&self, generation: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiters = self.waiters();
+        if waiters.open_below(generation) == Severed::default() {
+            return Poll::Ready(());
+        }
+        waiters.drains.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Returns how many calls and streams of a generation below `generation` are open.
+    pub(crate) fn open_below(&self, generation: u64) -> Severed {
+        self.waiters().open_below(generation)
+    }
+
+    /// Returns whether anything waits on the cell.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.waiters().entries.is_empty()
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        // Nothing panics while the lock is held with the entries half-changed.
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hold {
+    /// Returns whether the cell still stands at this generation.
+    pub(crate) fn is_live(&self) -> bool {
+        self.cell.generation() == self.generation
+    }
+
+    /// Joins the waiters, to be woken when the generation ends. The caller checks
+    /// [`is_live`](Self::is_live) afterwards: it may have ended just before.
+    pub(crate) fn register(&self, used_for: Use, waker: Waker) -> Registration {
+        let mut waiters = self.cell.waiters();
+        let id = waiters.next_id;
+        waiters.next_id += 1;
+        waiters.entries.insert(
+            id,
+            Waiter {
+                generation: self.generation,
+                used_for,
+                waker,
+            },
+        );
+        drop(waiters);
+        Registration {
+            hold: self.clone(),
+            id,
+        }
+    }
+}
+
+impl Registration {
+    /// Wakes the task of `waker` from now on.
+    pub(crate) fn rewake(&self, waker: &Waker) {
+        if let Some(waiter) = self.hold.cell.waiters().entries.get_mut(&self.id)
+            && !waiter.waker.will_wake(waker)
+        {
+            waiter.waker = waker.clone();
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut waiters = self.hold.cell.waiters();
+        let left = waiters.entries.remove(&self.id);
+        let drains = std::mem::take(&mut waiters.drains);
+        drop(waiters);
+        // Both outside of the lock: a waker may be the last owner of a task that owns a registration.
+        drop(left);
+        drains.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Waiters {
+    fn below(&self, generation: u64) -> impl Iterator<Item = &Waiter> {
+        self.entries
+            .values()
+            .filter(move |waiter| waiter.generation < generation)
+    }
+
+    fn open_below(&self, generation: u64) -> Severed {
+        let mut open = Severed::default();
+        for waiter in self.below(generation) {
+            match waiter.used_for {
+                Use::Call => open.calls += 1,
+                Use::Stream => open.streams += 1,
+                Use::Watch => {}
+            }
+        }
+        open
+    }
+}
+
+impl Severed {
+    /// Returns how many calls and streams these are together.
+    pub(crate) fn total(self) -> usize {
+        self.calls + self.streams
+    }
+
+    /// Returns the larger of each count.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.max(other.calls),
+            streams: self.streams.max(other.streams),
+        }
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cell")
+            .field("generation", &self.generation())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold")
+            .field("generation", &self.generation)
+            .field("is_live", &self.is_live())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration")
+            .field("hold", &self.hold)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_generation_holds_until_a_higher_one_is_observed() {
+        let cell = Arc::new(Cell::new());
+        cell.observe(1);
+        let hold = cell.hold(1);
+        assert!(hold.is_live());
+        cell.observe(2);
+        assert!(!hold.is_live());
+    }
+
+    #[test]
+    fn an_older_report_that_comes_late_revives_nothing() {
+        let cell = Arc::new(Cell::new());
+        cell.observe(2);
+        cell.observe(1);
+        assert_eq!(cell.generation(), 2);
+    }
+
+    #[test]
+    fn wakes_and_counts_what_an_older_generation_left_open() {
+        let cell = Arc::new(Cell::new());
+        cell.observe(1);
+        let count = std::sync::Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let hold = cell.hold(1);
+        let registrations =
+            [Use::Call, Use::Stream, Use::Watch].map(|kind| hold.register(kind, waker.clone()));
+        assert_eq!(
+            cell.observe(2),
+            Severed {
+                calls: 1,
+                streams: 1
+            }
+        );
+        assert_eq!(count.0.load(Ordering::SeqCst), 3);
+        assert_eq!(cell.open_below(2).total(), 2);
+        let mut cx = Context::from_waker(&waker);
+        assert!(cell.poll_drained(2, &mut cx).is_pending());
+        drop(registrations);
+        assert_eq!(cell.poll_drained(2, &mut cx), Poll::Ready(()));
+        assert!(!cell.is_watched());
+    }
+
+    #[test]
+    fn a_registration_of_the_new_generation_is_not_waited_for() {
+        let cell = Arc::new(Cell::new());
+        cell.observe(2);
+        let _new = cell.hold(2).register(Use::Stream, Waker::noop().clone());
+        assert_eq!(cell.open_below(2).total(), 0);
+    }
+}

@@ -1,0 +1,345 @@
+//! The authority: issues, verifies, rotates and revokes workspace tokens.
+//!
+//! There is one per process and store. It remembers a live cell per slot, and every check ends with a
+//! look at that cell, so that a rotation is obeyed by the next request, by running calls and by open streams.
+
+mod housekeeping;
+mod issue;
+mod lease;
+pub(crate) mod liveness;
+pub(crate) mod polls;
+mod rotate;
+#[cfg(feature = "session")]
+pub(crate) mod sessions;
+mod slots;
+mod verify;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::OnceCell;
+
+use crate::{
+    cipher::{Aes256Gcm, Cipher, CipherError, ErasedCipher, KeyRing, SealKey},
+    clock::{Clock, Moment, SystemClock, Timestamp},
+    error::Error,
+    id::{Generation, KeyId, SlotKey, TokenId, TokenName, WorkspaceId},
+    jwt::{Codec, SigningKey, TagKey, TokenKind},
+    store::{
+        ChangeObserver, ErasedStore, Freshness, HistoryEvent, ObserveChanges, TokenRecord,
+        TokenStore,
+    },
+};
+
+pub use lease::{Lease, LeaseEnded, VerifiedToken};
+pub use rotate::{EndedUses, RevocationReceipt, RotationReceipt};
+use slots::{Slot, SlotTable};
+pub(crate) use verify::{PendingCheck, Verdict};
+
+/// How long memory is trusted when the store reports nothing and no other bound was set.
+const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(1);
+
+/// Issues, verifies, rotates and revokes workspace tokens. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct TokenAuthority {
+    inner: Arc<Inner>,
+    note: Note,
+}
+
+/// The two key rings of an authority.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The keys that tokens are signed with.
+    pub signing: KeyRing<SigningKey>,
+    /// The keys that tokens are sealed with at rest.
+    pub sealing: KeyRing<SealKey>,
+}
+
+/// Sets up a [`TokenAuthority`].
+#[must_use = "call `build`"]
+pub struct TokenAuthorityBuilder {
+    store: Box<dyn ErasedStore>,
+    cipher: Box<dyn ErasedCipher>,
+    signing: KeyRing<SigningKey>,
+    clock: Arc<dyn Clock>,
+    max_staleness: Duration,
+}
+
+/// What a list of tokens shows of one slot: everything but the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenSummary {
+    /// The name of the slot.
+    pub name: TokenName,
+    /// The public id of the token; of the last one, if it was revoked.
+    pub id: TokenId,
+    /// The generation that the slot has reached.
+    pub generation: Generation,
+    /// Whether the token can be used.
+    pub state: TokenState,
+    /// When this generation began.
+    pub changed_at: Timestamp,
+    /// When the token was last used, to within a few seconds.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Whether a token can be used. Complete: a new state would be a breaking change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// It is the current token of its slot.
+    Active,
+    /// It was revoked and has no successor.
+    Revoked,
+}
+
+/// Who acts, and why: goes into the history.
+#[derive(Clone, Debug, Default)]
+struct Note {
+    actor: Option<Arc<str>>,
+    reason: Option<Arc<str>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) clock: Arc<dyn Clock>,
+    store: Box<dyn ErasedStore>,
+    cipher: Box<dyn ErasedCipher>,
+    workspace_tokens: Codec,
+    #[cfg(feature = "session")]
+    pub(crate) sessions: sessions::SessionRegistry,
+    memory: Arc<Memory>,
+    freshness: Freshness,
+    max_staleness: Duration,
+    housekeeping: OnceCell<()>,
+}
+
+/// What is remembered of the store, and how far it may be trusted. Apart from [`Inner`], since the
+/// store reports to it and must not keep the store alive.
+#[derive(Debug)]
+struct Memory {
+    tag_key: TagKey,
+    slots: SlotTable,
+    /// Up to when the store's reports are complete: nanoseconds of the monotonic clock, plus one; 0 = never.
+    confirmed: AtomicU64,
+}
+
+impl TokenAuthority {
+    /// Starts to set up an authority over `store` with `keys`.
+    pub fn builder(store: impl TokenStore, keys: Keys) -> TokenAuthorityBuilder {
+        TokenAuthorityBuilder {
+            store: Box::new(store),
+            cipher: Box::new(Aes256Gcm::new(keys.sealing)),
+            signing: keys.signing,
+            clock: Arc::new(SystemClock),
+            max_staleness: DEFAULT_MAX_STALENESS,
+        }
+    }
+
+    /// Returns an authority that notes `actor` in the history of what it does.
+    pub fn with_actor(&self, actor: impl Into<Arc<str>>) -> Self {
+        let note = Note {
+            actor: Some(actor.into()),
+            ..self.note.clone()
+        };
+        Self {
+            inner: Arc::clone(&self.inner),
+            note,
+        }
+    }
+
+    /// Returns an authority that notes `reason` in the history of what it does.
+    pub fn with_reason(&self, reason: impl Into<Arc<str>>) -> Self {
+        let note = Note {
+            reason: Some(reason.into()),
+            ..self.note.clone()
+        };
+        Self {
+            inner: Arc::clone(&self.inner),
+            note,
+        }
+    }
+
+    /// Returns the slots of `workspace`, revoked ones included, ordered by name.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn list(&self, workspace: &WorkspaceId) -> Result<Vec<TokenSummary>, Error> {
+        self.inner.flush_uses().await;
+        let records = self.inner.store.list(workspace).await?;
+        Ok(records.iter().map(TokenSummary::from_record).collect())
+    }
+
+    /// Returns what happened to a slot, oldest first.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn history(
+        &self,
+        workspace: &WorkspaceId,
+        name: &TokenName,
+    ) -> Result<Vec<HistoryEvent>, Error> {
+        Ok(self
+            .inner
+            .store
+            .history(&SlotKey::new(*workspace, *name))
+            .await?)
+    }
+
+    /// Returns the ids of the signing keys, the one that signs first.
+    pub fn signing_key_ids(&self) -> Vec<KeyId> {
+        self.inner.workspace_tokens.key_ids().copied().collect()
+    }
+
+    /// Returns the id of the key that tokens are sealed with now.
+    pub fn sealing_key_id(&self) -> KeyId {
+        self.inner.cipher.primary_key()
+    }
+
+    #[cfg(feature = "session")]
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+}
+
+impl TokenAuthorityBuilder {
+    /// Seals with `cipher` in place of AES-256-GCM under the sealing keys.
+    pub fn cipher(mut self, cipher: impl Cipher) -> Self {
+        self.cipher = Box::new(cipher);
+        self
+    }
+
+    /// Takes the time from `clock` in place of the operating system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Bounds how long a change by another process may go unnoticed if the store reports none.
+    ///
+    /// Defaults to one second. A store that reports changes brings a bound of its own, and this is
+    /// then the upper limit of it.
+    pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
+        self.max_staleness = max_staleness;
+        self
+    }
+
+    /// Builds the authority and begins to watch the store.
+    ///
+    /// # Errors
+    /// The operating system gave no randomness.
+    pub fn build(self) -> Result<TokenAuthority, CipherError> {
+        let memory = Arc::new(Memory {
+            tag_key: TagKey::generate()?,
+            slots: SlotTable::default(),
+            confirmed: AtomicU64::new(0),
+        });
+        let target: Weak<dyn ObserveChanges> = Arc::downgrade(&memory) as _;
+        let freshness = self.store.watch(ChangeObserver::new(target));
+        let inner = Inner {
+            clock: self.clock,
+            store: self.store,
+            cipher: self.cipher,
+            workspace_tokens: Codec::new(TokenKind::Workspace, &self.signing),
+            #[cfg(feature = "session")]
+            sessions: sessions::SessionRegistry::new(Codec::new(TokenKind::Session, &self.signing)),
+            memory,
+            freshness,
+            max_staleness: self.max_staleness,
+            housekeeping: OnceCell::new(),
+        };
+        Ok(TokenAuthority {
+            inner: Arc::new(inner),
+            note: Note::default(),
+        })
+    }
+}
+
+impl Keys {
+    /// Makes a new key for each ring.
+    ///
+    /// # Errors
+    /// The operating system gave no randomness.
+    pub fn generate() -> Result<Self, CipherError> {
+        Ok(Self {
+            signing: KeyRing::new(SigningKey::generate()?),
+            sealing: KeyRing::new(SealKey::generate()?),
+        })
+    }
+}
+
+impl TokenSummary {
+    fn from_record(record: &TokenRecord) -> Self {
+        Self {
+            name: record.key.name,
+            id: record.token_id,
+            generation: record.generation,
+            state: if record.is_live() {
+                TokenState::Active
+            } else {
+                TokenState::Revoked
+            },
+            changed_at: record.changed_at,
+            last_used_at: record.last_used_at,
+        }
+    }
+}
+
+impl Note {
+    fn sign(&self, mut event: HistoryEvent) -> HistoryEvent {
+        event.actor = self.actor.as_deref().map(str::to_owned);
+        event.reason = self.reason.as_deref().map(str::to_owned);
+        event
+    }
+}
+
+impl Memory {
+    fn confirmed(&self) -> Option<Moment> {
+        let nanos = self.confirmed.load(Ordering::SeqCst).checked_sub(1)?;
+        Some(Moment::from_start(Duration::from_nanos(nanos)))
+    }
+}
+
+impl ObserveChanges for Memory {
+    fn changed(&self, key: &SlotKey, generation: Generation) {
+        // A slot nobody asked about yet is made after this and then read from the store.
+        if let Some(slot) = self.slots.get(key) {
+            slot.cell.observe(generation.number());
+        }
+    }
+
+    fn resync(&self) {
+        self.slots.doubt_all();
+    }
+
+    fn confirmed(&self, as_of: Moment) {
+        let nanos = u64::try_from(as_of.since_start().as_nanos()).unwrap_or(u64::MAX - 1);
+        self.confirmed
+            .fetch_max(nanos.saturating_add(1), Ordering::SeqCst);
+    }
+}
+
+impl fmt::Debug for TokenAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenAuthority")
+            .field("freshness", &self.inner.freshness)
+            .field("signing_keys", &self.signing_key_ids())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TokenAuthorityBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenAuthorityBuilder")
+            .field("clock", &self.clock)
+            .field("max_staleness", &self.max_staleness)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

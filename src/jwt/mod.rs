@@ -1,0 +1,259 @@
+//! Minting and checking JWTs whose every byte is ours.
+//!
+//! Each token was minted here, so its header is one of a few known byte strings: a token must begin
+//! with one of them exactly, and no JOSE header is ever parsed. Nothing of the payload is decoded
+//! before its MAC is right. There is a MAC key per kind of token, so one kind never passes for another.
+
+mod claims;
+mod header;
+mod key;
+mod mac;
+mod tag;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use crate::{cipher::KeyRing, id::KeyId};
+
+pub use claims::InvalidClaims;
+pub(crate) use claims::{SessionClaims, SessionId, TokenSecret, WorkspaceClaims};
+use header::Header;
+pub use key::SigningKey;
+pub(crate) use mac::MacKey;
+pub(crate) use tag::{TagKey, TokenTag};
+
+/// The most bytes of a token that is looked at; ours have about 275.
+pub const MAX_TOKEN_LENGTH: usize = 4096;
+
+/// The characters of an HMAC-SHA256 in base64url.
+const SIGNATURE_LENGTH: usize = 43;
+
+/// The kinds of token, each with a `typ` (RFC 8725 §3.11) and a MAC key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    Session,
+    Workspace,
+}
+
+impl TokenKind {
+    fn typ(self) -> &'static str {
+        match self {
+            Self::Session => "mcp-session+jwt",
+            Self::Workspace => "workspace+jwt",
+        }
+    }
+
+    fn mac_label(self) -> &'static [u8] {
+        match self {
+            Self::Session => b"tower-workspace-token v1 mac mcp-session+jwt",
+            Self::Workspace => b"tower-workspace-token v1 mac workspace+jwt",
+        }
+    }
+}
+
+/// Mints and opens the tokens of one kind.
+#[derive(Debug)]
+pub(crate) struct Codec {
+    /// The primary key first: the one that signs.
+    signers: Vec<Signer>,
+}
+
+#[derive(Debug)]
+struct Signer {
+    header: Header,
+    mac: MacKey,
+}
+
+/// A token that was not minted here, or not as it is. Why, nobody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotOurs;
+
+/// The claims of a token whose MAC is right, as JSON; wiped when dropped.
+pub(crate) struct Payload(Zeroizing<Vec<u8>>);
+
+impl Codec {
+    pub(crate) fn new(kind: TokenKind, keys: &KeyRing<SigningKey>) -> Self {
+        let signer = |key: &SigningKey| Signer {
+            header: Header::new(kind, &crate::cipher::RingKey::id(key)),
+            mac: key.mac_key(kind.mac_label()),
+        };
+        Self {
+            signers: keys.iter().map(signer).collect(),
+        }
+    }
+
+    /// Signs `claims`, which are JSON, with the primary key.
+    pub(crate) fn mint(&self, claims: &Zeroizing<String>) -> SecretString {
+        let signer = &self.signers[0];
+        // Sized once, so that no growth leaves a half-written copy behind.
+        let length =
+            signer.header.as_str().len() + claims.len().div_ceil(3) * 4 + 1 + SIGNATURE_LENGTH;
+        let mut token = Zeroizing::new(String::with_capacity(length));
+        token.push_str(signer.header.as_str());
+        URL_SAFE_NO_PAD.encode_string(claims.as_bytes(), &mut token);
+        let signature = signer.mac.sign(token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        SecretString::from(std::mem::take(&mut *token))
+    }
+
+    /// Returns whether `token` begins as one of ours does: the cheap check, before anything else.
+    pub(crate) fn begins_as_ours(&self, token: &[u8]) -> bool {
+        token.len() <= MAX_TOKEN_LENGTH && self.signer_of(token).is_some()
+    }
+
+    /// Checks size, shape, header and MAC, in this order, and only then decodes the payload.
+    pub(crate) fn open(&self, token: &[u8]) -> Result<Payload, NotOurs> {
+        if token.len() > MAX_TOKEN_LENGTH || !token.iter().all(is_token_byte) {
+            return Err(NotOurs);
+        }
+        let signer = self.signer_of(token).ok_or(NotOurs)?;
+        let (input, signature) = token
+            .split_last_chunk::<SIGNATURE_LENGTH>()
+            .ok_or(NotOurs)?;
+        let input = input.strip_suffix(b".").ok_or(NotOurs)?;
+        let payload = input.get(signer.header.as_str().len()..).ok_or(NotOurs)?;
+        let mut mac = [0; 32];
+        // Strict about the last character's unused bits, so that a MAC has one spelling only.
+        if URL_SAFE_NO_PAD.decode_slice_unchecked(signature, &mut mac) != Ok(32) {
+            return Err(NotOurs);
+        }
+        if !signer.mac.verifies(input, &mac) {
+            return Err(NotOurs);
+        }
+        URL_SAFE_NO_PAD
+            .decode(payload)
+            .map(|json| Payload(Zeroizing::new(json)))
+            .map_err(|_| NotOurs)
+    }
+
+    /// Returns the keys that tokens of this kind verify with.
+    pub(crate) fn key_ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.signers.iter().map(|signer| signer.header.key_id())
+    }
+
+    fn signer_of(&self, token: &[u8]) -> Option<&Signer> {
+        self.signers
+            .iter()
+            .find(|signer| token.starts_with(signer.header.as_str().as_bytes()))
+    }
+}
+
+impl Payload {
+    pub(crate) fn as_json(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn is_token_byte(byte: &u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::{ExposeSecret as _, SecretBox};
+
+    use super::*;
+
+    fn keys(primary: u8, retired: &[u8]) -> KeyRing<SigningKey> {
+        let key = |byte| SigningKey::from_bytes(SecretBox::init_with(|| [byte; 32]));
+        retired
+            .iter()
+            .fold(KeyRing::new(key(primary)), |ring, byte| {
+                ring.with_retired(key(*byte)).unwrap()
+            })
+    }
+
+    fn mint(codec: &Codec) -> Vec<u8> {
+        let claims = Zeroizing::new(String::from(r#"{"a":1}"#));
+        codec.mint(&claims).expose_secret().as_bytes().to_vec()
+    }
+
+    #[test]
+    fn opens_what_it_minted() {
+        let codec = Codec::new(TokenKind::Workspace, &keys(1, &[]));
+        assert_eq!(codec.open(&mint(&codec)).unwrap().as_json(), br#"{"a":1}"#);
+    }
+
+    #[test]
+    fn a_retired_key_verifies_and_an_unknown_one_does_not() {
+        let old = mint(&Codec::new(TokenKind::Workspace, &keys(1, &[])));
+        assert!(
+            Codec::new(TokenKind::Workspace, &keys(2, &[1]))
+                .open(&old)
+                .is_ok()
+        );
+        assert!(
+            Codec::new(TokenKind::Workspace, &keys(2, &[]))
+                .open(&old)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn one_kind_is_never_another_even_under_the_other_header() {
+        let session = Codec::new(TokenKind::Session, &keys(1, &[]));
+        let workspace = Codec::new(TokenKind::Workspace, &keys(1, &[]));
+        let token = mint(&session);
+        assert!(workspace.open(&token).is_err());
+        let header = |codec: &Codec| codec.signers[0].header.as_str().to_owned();
+        let body = &token[header(&session).len()..];
+        assert!(
+            workspace
+                .open(&[header(&workspace).as_bytes(), body].concat())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn refuses_every_single_bit_flip_and_every_cut() {
+        let codec = Codec::new(TokenKind::Workspace, &keys(1, &[]));
+        let token = mint(&codec);
+        for bit in 0..token.len() * 8 {
+            let mut changed = token.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(codec.open(&changed).is_err(), "bit {bit}");
+        }
+        for length in 0..token.len() {
+            assert!(codec.open(&token[..length]).is_err(), "length {length}");
+        }
+    }
+
+    /// The last character carries two unused bits; four spellings would decode to one MAC.
+    #[test]
+    fn refuses_another_spelling_of_the_same_mac() {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let codec = Codec::new(TokenKind::Workspace, &keys(1, &[]));
+        let token = mint(&codec);
+        let passing = ALPHABET.iter().filter(|last| {
+            let mut respelled = token.clone();
+            *respelled.last_mut().unwrap() = **last;
+            codec.open(&respelled).is_ok()
+        });
+        assert_eq!(passing.count(), 1);
+    }
+
+    #[test]
+    fn refuses_what_is_too_long_before_it_looks_at_it() {
+        let codec = Codec::new(TokenKind::Workspace, &keys(1, &[]));
+        let claims = Zeroizing::new(format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_TOKEN_LENGTH)));
+        let token = codec.mint(&claims);
+        assert!(codec.open(token.expose_secret().as_bytes()).is_err());
+    }
+
+    /// The oracle: the reference implementation agrees on what we mint.
+    #[test]
+    fn the_header_is_what_jsonwebtoken_reads() {
+        let codec = Codec::new(TokenKind::Workspace, &keys(1, &[]));
+        let token = mint(&codec);
+        let header = jsonwebtoken::decode_header(&token).unwrap();
+        assert_eq!(header.alg, jsonwebtoken::Algorithm::HS256);
+        assert_eq!(header.typ.as_deref(), Some("workspace+jwt"));
+        assert_eq!(
+            header.kid.as_deref(),
+            codec.key_ids().next().map(KeyId::as_str)
+        );
+    }
+}

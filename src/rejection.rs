@@ -1,0 +1,246 @@
+//! Requests that are turned away before the inner service.
+//!
+//! A [`Rejection`] has two faces. Its [`kind`](Rejection::kind) and source are for operators: logs and
+//! the response's extensions. What the client reads is chosen from few sentences, and for a bad
+//! credential it is one and the same whatever is wrong with it.
+
+use std::{error, fmt};
+
+use http::StatusCode;
+
+/// Why a request was turned away.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    kind: RejectionKind,
+    source: Option<std::sync::Arc<dyn error::Error + Send + Sync>>,
+}
+
+/// Sorts a [`Rejection`], for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// The request does not say unmistakably which workspace it is for.
+    Address(AddressProblem),
+    /// The credential is an empty text: most likely a variable that is not set.
+    EmptyCredential,
+    /// The `Origin` is neither the server's own nor a listed one.
+    ForeignOrigin,
+    /// There is a credential, and it is not the current token of the workspace.
+    InvalidToken(TokenProblem),
+    /// The request carries more than one credential, or one that cannot be read.
+    MalformedCredential(CredentialProblem),
+    /// The layers are put together wrongly: the session layer has no token layer around it.
+    Misconfigured,
+    /// There is no credential.
+    MissingCredential,
+    /// The request needs a session id and has none.
+    MissingSession,
+    /// The request has more than one session id.
+    RepeatedSession,
+    /// The token has as many sessions as it may have, and all are in use.
+    SessionLimit,
+    /// The store or the cipher could not say whether the token is current.
+    StoreUnavailable,
+    /// The token ended while the request was under way.
+    TokenEnded,
+    /// The session id is unknown, foreign, expired or ended.
+    UnknownSession,
+    /// The credential is literally `${NAME}`: the client did not replace the variable by its value.
+    UnsetVariable(String),
+}
+
+/// What is wrong with a request's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddressProblem {
+    /// `Host` and the authority of the request's target differ (RFC 9112 §3.2.2).
+    ContradictoryHost,
+    /// The host belongs to somebody else: DNS rebinding, or a wrong setting.
+    ForeignHost,
+    /// The host label and the path name different workspaces.
+    LabelIsNotPath,
+    /// The host is not a plain host and port (RFC 9110 §7.2).
+    MalformedHost,
+    /// There is no `Host`, nor an authority.
+    MissingHost,
+    /// The host or path names no workspace.
+    NoWorkspace,
+    /// There is more than one `Host`.
+    RepeatedHost,
+}
+
+/// What is wrong with a credential, for the log alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenProblem {
+    /// It was not minted here, or was changed: size, shape, header, MAC or claims.
+    NotOurs,
+    /// It was the token of its slot and is no longer.
+    Superseded,
+    /// It is well signed and was never the token of its slot.
+    Unknown,
+    /// It is for another workspace.
+    WrongWorkspace,
+}
+
+/// What is wrong with the places of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CredentialProblem {
+    /// A percent-escape or its UTF-8 is broken.
+    BadEscape,
+    /// There is more than one credential, be they equal or not (RFC 6750 §2).
+    Repeated,
+}
+
+impl Rejection {
+    pub(crate) fn new(kind: RejectionKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    pub(crate) fn with_source(
+        kind: RejectionKind,
+        source: impl error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            kind,
+            source: Some(std::sync::Arc::new(source)),
+        }
+    }
+
+    /// Makes the rejection of a request whose address names no workspace; for resolvers.
+    pub fn bad_address(problem: AddressProblem) -> Self {
+        Self::new(RejectionKind::Address(problem))
+    }
+
+    pub(crate) fn invalid_token(problem: TokenProblem) -> Self {
+        Self::new(RejectionKind::InvalidToken(problem))
+    }
+
+    /// Returns why the request was turned away; for operators, not for the client.
+    pub fn kind(&self) -> &RejectionKind {
+        &self.kind
+    }
+
+    /// Returns the status of the response.
+    pub fn status(&self) -> StatusCode {
+        match self.kind {
+            RejectionKind::Address(_)
+            | RejectionKind::MalformedCredential(_)
+            | RejectionKind::MissingSession
+            | RejectionKind::RepeatedSession => StatusCode::BAD_REQUEST,
+            RejectionKind::EmptyCredential
+            | RejectionKind::InvalidToken(_)
+            | RejectionKind::MissingCredential
+            | RejectionKind::TokenEnded
+            | RejectionKind::UnsetVariable(_) => StatusCode::UNAUTHORIZED,
+            RejectionKind::ForeignOrigin => StatusCode::FORBIDDEN,
+            RejectionKind::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
+            RejectionKind::SessionLimit => StatusCode::TOO_MANY_REQUESTS,
+            RejectionKind::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RejectionKind::UnknownSession => StatusCode::NOT_FOUND,
+        }
+    }
+
+    /// Returns the error code of RFC 6750 §3.1, where there is one.
+    pub fn error_code(&self) -> Option<&'static str> {
+        match self.kind {
+            RejectionKind::Address(_) | RejectionKind::MalformedCredential(_) => {
+                Some("invalid_request")
+            }
+            RejectionKind::EmptyCredential
+            | RejectionKind::InvalidToken(_)
+            | RejectionKind::TokenEnded
+            | RejectionKind::UnsetVariable(_) => Some("invalid_token"),
+            _ => None,
+        }
+    }
+
+    /// Returns the sentence that the client reads: what to do, and nothing of what it sent.
+    pub fn message(&self) -> String {
+        let sentence = match &self.kind {
+            RejectionKind::Address(problem) => problem.message(),
+            RejectionKind::EmptyCredential => {
+                "The workspace token is empty. Set the variable that your client's configuration takes it from, then connect again."
+            }
+            RejectionKind::ForeignOrigin => {
+                "Requests from this web page's origin are not allowed here. Open the page from the server's own address, or have the origin listed."
+            }
+            RejectionKind::InvalidToken(_) => {
+                "The workspace token is not valid here. It may have been regenerated: copy the current one from your workspace, then connect again."
+            }
+            RejectionKind::MalformedCredential(CredentialProblem::BadEscape) => {
+                "The request's query has a percent-escape that cannot be read. Send the workspace token in the Authorization header."
+            }
+            RejectionKind::MalformedCredential(CredentialProblem::Repeated) => {
+                "The request carries more than one credential. Send the workspace token once, in the Authorization header."
+            }
+            RejectionKind::Misconfigured => {
+                "The server is put together wrongly: SessionLayer needs WorkspaceTokenLayer around it."
+            }
+            RejectionKind::MissingCredential => {
+                "This address needs a workspace token. Send it as `Authorization: Bearer <token>`."
+            }
+            RejectionKind::MissingSession => {
+                "The Mcp-Session-Id header is missing. Send the one that the response to initialize carried."
+            }
+            RejectionKind::RepeatedSession => {
+                "The Mcp-Session-Id header is there more than once. Send it once."
+            }
+            RejectionKind::SessionLimit => {
+                "This workspace token has too many open sessions. Close some, or wait and connect again."
+            }
+            RejectionKind::StoreUnavailable => {
+                "The server cannot check workspace tokens right now. Try again in a moment."
+            }
+            RejectionKind::TokenEnded => {
+                "The workspace token was regenerated. Copy the current one from your workspace, then connect again."
+            }
+            RejectionKind::UnknownSession => {
+                "The session is not known. Send initialize again to open a new one."
+            }
+            RejectionKind::UnsetVariable(name) => {
+                return format!(
+                    "The variable {name} is not set. Export it with your workspace token where the client starts, then connect again."
+                );
+            }
+        };
+        sentence.to_owned()
+    }
+}
+
+impl AddressProblem {
+    fn message(self) -> &'static str {
+        match self {
+            Self::ContradictoryHost => {
+                "The Host header and the address of the request differ. Send one host."
+            }
+            Self::ForeignHost => {
+                "This server does not answer for that host. Use the address that the workspace shows."
+            }
+            Self::LabelIsNotPath => {
+                "The host and the path name different workspaces. Use the address that the workspace shows."
+            }
+            Self::MalformedHost => {
+                "The Host header is not a host name with an optional port. Use the address that the workspace shows."
+            }
+            Self::MissingHost => "The request has no Host header. Send it once.",
+            Self::NoWorkspace => {
+                "The address names no workspace. Use the address that the workspace shows."
+            }
+            Self::RepeatedHost => "The request has more than one Host header. Send it once.",
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request turned away: {:?}", self.kind)
+    }
+}
+
+impl error::Error for Rejection {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
