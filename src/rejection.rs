@@ -29,7 +29,7 @@ pub enum RejectionKind {
     InvalidToken(TokenProblem),
     /// The request carries more than one credential, or one that cannot be read.
     MalformedCredential(CredentialProblem),
-    /// The layers are put together wrongly: the session layer has no token layer around it.
+    /// The layers are put together wrongly: there is no token layer around what needs one.
     Misconfigured,
     /// There is no credential.
     MissingCredential,
@@ -176,7 +176,7 @@ impl Rejection {
                 "The request carries more than one credential. Send the workspace token once, in the Authorization header."
             }
             RejectionKind::Misconfigured => {
-                "The server is put together wrongly: SessionLayer needs WorkspaceTokenLayer around it."
+                "The server is put together wrongly: this route needs a WorkspaceTokenLayer around it."
             }
             RejectionKind::MissingCredential => {
                 "This address needs a workspace token. Send it as `Authorization: Bearer <token>`."

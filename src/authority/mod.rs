@@ -39,7 +39,7 @@ use crate::{
 
 pub use lease::{Lease, LeaseEnded, VerifiedToken};
 pub use rotate::{EndedUses, RevocationReceipt, RotationReceipt};
-use slots::{Slot, SlotTable};
+use slots::SlotTable;
 pub(crate) use verify::{PendingCheck, Verdict};
 
 /// How long memory is trusted when the store reports nothing and no other bound was set.

@@ -18,7 +18,6 @@ use super::{
     liveness::{Cell, Hold},
 };
 use crate::{
-    cipher::CipherError,
     clock::{Clock, Moment, Timestamp},
     id::{Generation, SlotKey, TokenId},
     jwt::{Codec, SessionClaims, SessionId},
@@ -72,7 +71,7 @@ pub(crate) struct SessionLimits {
 /// Why no session was opened.
 #[derive(Debug)]
 pub(crate) enum NotOpened {
-    Cipher(CipherError),
+    Cipher,
     /// The token ended meanwhile.
     Ended,
     /// All sessions of the token are in use.
@@ -103,7 +102,7 @@ impl SessionRegistry {
         on_end: OnEnd,
         clock: &Arc<dyn Clock>,
     ) -> Result<SecretString, NotOpened> {
-        let id = SessionId::generate().map_err(NotOpened::Cipher)?;
+        let id = SessionId::generate().map_err(|_| NotOpened::Cipher)?;
         let (now, moment) = (clock.now(), clock.moment());
         let claims = SessionClaims {
             workspace: *lease.workspace(),

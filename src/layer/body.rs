@@ -1,0 +1,178 @@
+//! The response body of the layer: carries its own answers, and ends open streams.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::authority::{
+    liveness::{Hold, Registration, Use},
+    polls::POLLS,
+};
+
+/// A body of known length up to this is passed on unguarded: it is over before anybody could cut it.
+const SMALL: u64 = 64 * 1024;
+
+pin_project! {
+    /// A response body that ends when the token of its request does.
+    ///
+    /// It is open-ended bodies, and those above 64 KiB, that are guarded; they end in a clean end of stream.
+    /// A body that announced its length and is cut short makes the HTTP library close the connection.
+    pub struct GuardedBody<B> {
+        #[pin]
+        state: State<B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<B> {
+        Ended,
+        Guarded {
+            #[pin]
+            inner: B,
+            hold: Hold,
+            registration: Registration,
+            farewell: Option<Bytes>,
+        },
+        Open { #[pin] inner: B },
+        Text { text: Option<Bytes> },
+    }
+}
+
+impl<B: Body<Data = Bytes>> GuardedBody<B> {
+    /// Passes `inner` on.
+    pub(crate) fn open(inner: B) -> Self {
+        Self {
+            state: State::Open { inner },
+        }
+    }
+
+    /// Makes an answer of our own.
+    pub(crate) fn text(text: Bytes) -> Self {
+        Self {
+            state: State::Text { text: Some(text) },
+        }
+    }
+
+    /// Passes `inner` on until `hold` ends, if it is long enough for that to matter.
+    pub(crate) fn guarded(inner: B, hold: &Hold, farewell: Option<Bytes>) -> Self {
+        let is_short = inner.is_end_stream()
+            || inner
+                .size_hint()
+                .upper()
+                .is_some_and(|upper| upper <= SMALL);
+        if is_short {
+            return Self::open(inner);
+        }
+        // Counted from the start, so that a rotation finds streams which nobody reads.
+        let registration = hold.register(Use::Stream, std::task::Waker::noop().clone());
+        Self {
+            state: State::Guarded {
+                inner,
+                hold: hold.clone(),
+                registration,
+                farewell,
+            },
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut state = self.project().state;
+        let frame = match state.as_mut().project() {
+            StateProjection::Ended => return Poll::Ready(None),
+            StateProjection::Open { inner } => return inner.poll_frame(cx),
+            StateProjection::Text { text } => {
+                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
+            }
+            StateProjection::Guarded {
+                inner,
+                hold,
+                registration,
+                farewell,
+            } => {
+                // Entered before the check: a rotation waits for a frame that the check let through.
+                let _poll = POLLS.enter();
+                match poll_while_live(inner, hold, registration, cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame)),
+                    Poll::Ready(None) if hold.is_live() => None,
+                    Poll::Ready(None) => farewell.take().filter(|farewell| !farewell.is_empty()),
+                }
+            }
+        };
+        // Drops the inner body and leaves the waiters: this is what a rotation waits for.
+        state.set(State::Ended);
+        Poll::Ready(frame.map(|farewell| Ok(Frame::data(farewell))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.state {
+            State::Ended => true,
+            // Also when nothing is left inside: the farewell may still come.
+            State::Guarded { inner, hold, .. } => hold.is_live() && inner.is_end_stream(),
+            State::Open { inner } => inner.is_end_stream(),
+            State::Text { text } => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.state {
+            State::Ended => SizeHint::with_exact(0),
+            State::Guarded { inner, .. } | State::Open { inner } => inner.size_hint(),
+            State::Text { text } => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+        }
+    }
+}
+
+fn poll_while_live<B: Body<Data = Bytes>>(
+    inner: Pin<&mut B>,
+    hold: &Hold,
+    registration: &Registration,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    if !hold.is_live() {
+        return Poll::Ready(None);
+    }
+    match inner.poll_frame(cx) {
+        Poll::Ready(frame) => Poll::Ready(frame),
+        Poll::Pending => {
+            registration.rewake(cx.waker());
+            // After the waker is in place: whoever ends the generation from here on wakes it.
+            if hold.is_live() {
+                Poll::Pending
+            } else {
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+impl<B> fmt::Debug for GuardedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Ended => "ended",
+            State::Guarded { .. } => "guarded",
+            State::Open { .. } => "open",
+            State::Text { .. } => "text",
+        };
+        f.debug_struct("GuardedBody")
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}

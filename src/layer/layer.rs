@@ -1,0 +1,331 @@
+//! [`WorkspaceTokenLayer`]: its options, and the decision about each request.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, ORIGIN, REFERRER_POLICY, WWW_AUTHENTICATE},
+    request::Parts,
+};
+use tower_layer::Layer;
+
+use super::{
+    RequestAddress, WorkspaceResolver, WorkspaceTokenService,
+    credential::{Captured, capture},
+    response,
+};
+use crate::{
+    authority::{PendingCheck, TokenAuthority, Verdict, VerifiedToken},
+    rejection::{AddressProblem, Rejection, RejectionKind},
+    token::PresentedToken,
+};
+
+type RejectionResponse = dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync;
+
+/// Lets in requests that carry the current token of the workspace they are addressed to.
+///
+/// Behind it, the request's extensions hold a [`VerifiedToken`] and the credential is nowhere.
+/// See the [module docs](super) for an example and the order of the layers.
+#[derive(Clone)]
+pub struct WorkspaceTokenLayer {
+    gate: Arc<Gate>,
+}
+
+/// What the services of one layer share.
+#[derive(Clone)]
+pub(super) struct Gate {
+    authority: TokenAuthority,
+    resolver: Arc<dyn WorkspaceResolver>,
+    query_parameter: Option<&'static str>,
+    is_optional: bool,
+    scheme: Option<&'static str>,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    rejection_response: Option<Arc<RejectionResponse>>,
+}
+
+/// What is to be done with a request, and what its response has to look like.
+pub(super) struct Admission {
+    pub(super) decision: Decision,
+    pub(super) manners: Manners,
+}
+
+pub(super) enum Decision {
+    /// There is no credential and none is needed.
+    Anonymous,
+    Pending(PendingCheck),
+    Reject(Rejection),
+    Verified(VerifiedToken),
+}
+
+/// What the response says beside its own content.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Manners {
+    /// The credential came in the query.
+    no_trace: bool,
+    /// Where a client reads about this resource (RFC 9728 §5.1).
+    resource_metadata: Option<String>,
+}
+
+impl WorkspaceTokenLayer {
+    /// Makes a layer that asks `resolver` for the workspace and `authority` about the token.
+    pub fn new(authority: TokenAuthority, resolver: impl WorkspaceResolver) -> Self {
+        let gate = Gate {
+            authority,
+            resolver: Arc::new(resolver),
+            query_parameter: None,
+            is_optional: false,
+            scheme: None,
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            rejection_response: None,
+        };
+        Self {
+            gate: Arc::new(gate),
+        }
+    }
+
+    /// Accepts the token in the query parameter `name` too. Off by default: URLs end up in logs and histories.
+    ///
+    /// # Security
+    /// Give a [`CredentialScrubLayer`](super::CredentialScrubLayer) outside of every logging layer the same name.
+    pub fn with_query_token(self, name: &'static str) -> Self {
+        self.with(|gate| gate.query_parameter = Some(name))
+    }
+
+    /// Lets requests without any credential through, without a [`VerifiedToken`]. A bad credential is still refused.
+    pub fn with_optional_token(self) -> Self {
+        self.with(|gate| gate.is_optional = true)
+    }
+
+    /// Says that clients reach this server by https, or, with `false`, by plain http.
+    ///
+    /// Needed where it cannot be guessed: by default loopback hosts are taken for http and all others
+    /// for https. It counts for `Origin` and for the metadata address in a challenge.
+    pub fn with_https(self, is_https: bool) -> Self {
+        self.with(|gate| gate.scheme = Some(if is_https { "https" } else { "http" }))
+    }
+
+    /// Answers only for the host `host`, and for others that are added; a leading `*.` stands for one label.
+    ///
+    /// By default every host that the resolver takes is answered for, which with a path or fixed
+    /// resolver is every host: name yours to keep DNS rebinding out.
+    pub fn with_host(self, host: impl Into<String>) -> Self {
+        self.with(|gate| gate.hosts.push(host.into().to_ascii_lowercase()))
+    }
+
+    /// Allows web pages of `origin`, such as `https://app.example.com`, beside the server's own.
+    pub fn with_origin(self, origin: impl Into<String>) -> Self {
+        self.with(|gate| gate.origins.push(origin.into()))
+    }
+
+    /// Answers rejected requests with what `respond` makes, in place of a JSON-RPC error.
+    ///
+    /// A 401 gets its `WWW-Authenticate` afterwards if it has none, and the
+    /// [`Rejection`] goes into the response's extensions.
+    pub fn with_rejection_response(
+        self,
+        respond: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|gate| gate.rejection_response = Some(Arc::new(respond)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Gate)) -> Self {
+        change(Arc::make_mut(&mut self.gate));
+        self
+    }
+}
+
+impl<S> Layer<S> for WorkspaceTokenLayer {
+    type Service = WorkspaceTokenService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        WorkspaceTokenService::new(inner, Arc::clone(&self.gate))
+    }
+}
+
+impl Gate {
+    pub(super) fn authority(&self) -> &TokenAuthority {
+        &self.authority
+    }
+
+    /// Takes the credential out of a request and decides about it.
+    pub(super) fn admit(&self, parts: &mut Parts) -> Admission {
+        let captured = capture(parts, self.query_parameter);
+        let mut manners = Manners {
+            no_trace: captured.is_from_query(),
+            resource_metadata: None,
+        };
+        let decision = self
+            .decide(parts, &captured, &mut manners)
+            .unwrap_or_else(Decision::Reject);
+        Admission { decision, manners }
+    }
+
+    fn decide(
+        &self,
+        parts: &Parts,
+        captured: &Captured,
+        manners: &mut Manners,
+    ) -> Result<Decision, Rejection> {
+        let address = RequestAddress::of(parts)?;
+        self.check_host(&address)?;
+        let workspace = self.resolver.resolve(&address)?;
+        self.check_origin(parts, &address)?;
+        let decision = match captured.as_result()? {
+            None if self.is_optional => return Ok(Decision::Anonymous),
+            None => Err(Rejection::new(RejectionKind::MissingCredential)),
+            Some(credential) => credential.refuse_placeholder().map(|()| {
+                let presented = PresentedToken::new(credential.expose_secret());
+                match self.authority.verify_now(&workspace, presented) {
+                    Verdict::Pending(check) => Decision::Pending(check),
+                    Verdict::Rejected(rejection) => Decision::Reject(rejection),
+                    Verdict::Verified(token) => Decision::Verified(token),
+                }
+            }),
+        };
+        // Written out only for those who may need it: the fast path has no use for the text.
+        if !matches!(decision, Ok(Decision::Verified(_))) {
+            manners.resource_metadata = self.resource_metadata(&address);
+        }
+        decision
+    }
+
+    fn check_host(&self, address: &RequestAddress<'_>) -> Result<(), Rejection> {
+        let is_ours =
+            self.hosts.is_empty() || self.hosts.iter().any(|host| covers(host, address.host()));
+        is_ours
+            .then_some(())
+            .ok_or_else(|| Rejection::bad_address(AddressProblem::ForeignHost))
+    }
+
+    /// MCP 2025-11-25, Transports, "Security Warning": servers must validate `Origin`.
+    fn check_origin(&self, parts: &Parts, address: &RequestAddress<'_>) -> Result<(), Rejection> {
+        let mut origins = parts.headers.get_all(ORIGIN).iter();
+        let Some(origin) = origins.next() else {
+            return Ok(());
+        };
+        let is_allowed = origins.next().is_none()
+            && origin.to_str().is_ok_and(|origin| {
+                self.origins.iter().any(|listed| listed == origin) || self.is_own(origin, address)
+            });
+        is_allowed
+            .then_some(())
+            .ok_or_else(|| Rejection::new(RejectionKind::ForeignOrigin))
+    }
+
+    fn is_own(&self, origin: &str, address: &RequestAddress<'_>) -> bool {
+        let scheme = self.scheme_of(address);
+        let default_port = if scheme == "https" { ":443" } else { ":80" };
+        let own = address.authority();
+        let own = own.strip_suffix(default_port).unwrap_or(&own);
+        let authority = origin
+            .strip_prefix(scheme)
+            .and_then(|rest| rest.strip_prefix("://"));
+        authority.is_some_and(|authority| {
+            authority
+                .strip_suffix(default_port)
+                .unwrap_or(authority)
+                .eq_ignore_ascii_case(own)
+        })
+    }
+
+    fn scheme_of(&self, address: &RequestAddress<'_>) -> &'static str {
+        self.scheme.unwrap_or(if address.is_loopback() {
+            "http"
+        } else {
+            "https"
+        })
+    }
+
+    /// Writes the metadata address of RFC 9728 §3.1 for the resource that `address` is.
+    fn resource_metadata(&self, address: &RequestAddress<'_>) -> Option<String> {
+        // The resolver took the path, but the HTTP library lets characters through that would end the quoted text.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%".contains(&byte);
+        let path = match address.path() {
+            "/" => "",
+            path => path,
+        };
+        path.bytes().all(is_plain).then(|| {
+            let (scheme, authority) = (self.scheme_of(address), address.authority());
+            format!("{scheme}://{authority}/.well-known/oauth-protected-resource{path}")
+        })
+    }
+
+    /// Makes the response to a request that is turned away.
+    pub(super) fn reject(&self, rejection: Rejection, manners: &Manners) -> Response<Bytes> {
+        let mut response = match &self.rejection_response {
+            Some(respond) => respond(&rejection),
+            None => response::reject(&rejection),
+        };
+        if response.status() == StatusCode::UNAUTHORIZED
+            && !response.headers().contains_key(WWW_AUTHENTICATE)
+        {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, challenge(&rejection, manners));
+        }
+        manners.apply(&mut response);
+        #[cfg(feature = "tracing")]
+        tracing::debug!(kind = ?rejection.kind(), status = response.status().as_u16(), "request turned away");
+        response.extensions_mut().insert(rejection);
+        response
+    }
+}
+
+impl Manners {
+    /// Keeps an answer to a URL that held a credential out of caches and `Referer` headers.
+    pub(super) fn apply<B>(&self, response: &mut Response<B>) {
+        if self.no_trace {
+            let headers = response.headers_mut();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        }
+    }
+}
+
+/// Writes the challenge of RFC 6750 §3; without an error code where there was no credential.
+fn challenge(rejection: &Rejection, manners: &Manners) -> HeaderValue {
+    let mut challenge = String::from("Bearer realm=\"workspace\"");
+    if let Some(code) = rejection.error_code() {
+        // The sentences hold no quote and no backslash, and a variable's name neither.
+        challenge += &format!(
+            ", error=\"{code}\", error_description=\"{}\"",
+            rejection.message()
+        );
+    }
+    if let Some(address) = &manners.resource_metadata {
+        challenge += &format!(", resource_metadata=\"{address}\"");
+    }
+    HeaderValue::try_from(challenge)
+        .expect("sentences, names and plain addresses are visible ASCII")
+}
+
+fn covers(pattern: &str, host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    match pattern.strip_prefix("*.") {
+        None => host == pattern,
+        Some(domain) => host.split_once('.').is_some_and(|(_, rest)| rest == domain),
+    }
+}
+
+impl fmt::Debug for WorkspaceTokenLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkspaceTokenLayer")
+            .field("gate", &self.gate)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("authority", &self.authority)
+            .field("query_parameter", &self.query_parameter)
+            .field("is_optional", &self.is_optional)
+            .field("hosts", &self.hosts)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,437 @@
+//! Which workspace a request is addressed to.
+//!
+//! HTTP libraries check nothing about `Host`: missing, doubled, comma lists, userinfo and contradictory
+//! authorities all arrive. [`RequestAddress::of`] refuses each of them before a resolver is asked.
+
+use http::{HeaderMap, Uri, Version, header::HOST, request::Parts};
+
+use crate::{
+    id::WorkspaceId,
+    rejection::{AddressProblem, Rejection},
+};
+
+/// Finds the workspace that a request is addressed to. Closures are resolvers too.
+pub trait WorkspaceResolver: Send + Sync + 'static {
+    /// Returns the workspace that `address` names.
+    ///
+    /// # Errors
+    /// The address names none: [`Rejection::bad_address`].
+    fn resolve(&self, address: &RequestAddress<'_>) -> Result<WorkspaceId, Rejection>;
+}
+
+/// The host, port and path of a request; the host is well-formed and unmistakable.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestAddress<'a> {
+    host: &'a str,
+    port: Option<u16>,
+    path: &'a str,
+}
+
+/// Takes the workspace from the first label of the host: `acme` of `acme.mcp.example.com`.
+#[derive(Clone, Debug)]
+pub struct HostLabel {
+    /// With the dot in front.
+    suffix: String,
+}
+
+/// Takes the workspace from the path, by a template such as `/mcp/{workspace}`.
+#[derive(Clone, Debug)]
+pub struct PathTemplate {
+    prefix: &'static str,
+    suffix: &'static str,
+    open_ended: bool,
+}
+
+/// One workspace for every request.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedWorkspace(pub WorkspaceId);
+
+impl<'a> RequestAddress<'a> {
+    /// Reads the address of a request.
+    ///
+    /// # Errors
+    /// The host is missing, doubled, malformed or contradicts the authority of the target.
+    pub fn of(parts: &'a Parts) -> Result<Self, Rejection> {
+        let authority =
+            authority(&parts.uri, &parts.headers, parts.version).map_err(Rejection::bad_address)?;
+        let (host, port) = split_authority(authority)
+            .ok_or_else(|| Rejection::bad_address(AddressProblem::MalformedHost))?;
+        Ok(Self {
+            host,
+            port,
+            path: parts.uri.path(),
+        })
+    }
+
+    /// Returns the host as it was sent, in whatever case; an IPv6 address in brackets.
+    pub fn host(&self) -> &'a str {
+        self.host
+    }
+
+    /// Returns the port, if one was sent.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Returns the path of the request's target, undecoded.
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    /// Returns whether the host is this machine's loopback, where plain http is fit.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let host = self.host.to_ascii_lowercase();
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || host.starts_with("127.")
+            || host == "[::1]"
+    }
+
+    /// Returns host and port as they stand in a URL.
+    pub(crate) fn authority(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.to_owned(),
+        }
+    }
+}
+
+/// Returns the one authority of a request (RFC 9112 §3.2, RFC 9113 §8.3.1).
+fn authority<'a>(
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    version: Version,
+) -> Result<&'a str, AddressProblem> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts
+        .next()
+        .map(|host| host.to_str().map_err(|_| AddressProblem::MalformedHost))
+        .transpose()?;
+    if hosts.next().is_some() {
+        return Err(AddressProblem::RepeatedHost);
+    }
+    match (host, uri.authority().map(|authority| authority.as_str())) {
+        (Some(host), None) => Ok(host),
+        (Some(host), Some(target)) if host.eq_ignore_ascii_case(target) => Ok(host),
+        (Some(_), Some(_)) => Err(AddressProblem::ContradictoryHost),
+        (None, Some(target)) if version >= Version::HTTP_2 => Ok(target),
+        (None, _) => Err(AddressProblem::MissingHost),
+    }
+}
+
+fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, port) = authority.split_at(end);
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => None,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok()?)
+        }
+        _ => return None,
+    };
+    is_host(host).then_some((host, port))
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        return address
+            .strip_suffix(']')
+            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    host.len() <= 253 && host.split('.').all(is_label)
+}
+
+impl HostLabel {
+    /// Resolves hosts that are one label under `domain`.
+    ///
+    /// # Panics
+    /// `domain` is not a host name.
+    pub fn under(domain: &str) -> Self {
+        assert!(
+            is_host(domain) && !domain.starts_with('['),
+            "`{domain}` is not a domain"
+        );
+        Self {
+            suffix: format!(".{}", domain.to_ascii_lowercase()),
+        }
+    }
+}
+
+impl WorkspaceResolver for HostLabel {
+    fn resolve(&self, address: &RequestAddress<'_>) -> Result<WorkspaceId, Rejection> {
+        let host = address.host.to_ascii_lowercase();
+        let label = host
+            .strip_suffix(&self.suffix)
+            .ok_or_else(|| Rejection::bad_address(AddressProblem::ForeignHost))?;
+        label
+            .parse()
+            .map_err(|_| Rejection::bad_address(AddressProblem::NoWorkspace))
+    }
+}
+
+impl PathTemplate {
+    /// Resolves paths of the shape of `template`: literal text around one `{workspace}` segment, and,
+    /// if it ends in `/*`, anything behind.
+    ///
+    /// The whole path has to match. It is compared undecoded, so a path with a percent-escape where the template has text never does.
+    ///
+    /// # Panics
+    /// `template` does not begin with `/`, or `{workspace}` is not exactly one of its segments.
+    pub fn new(template: &'static str) -> Self {
+        let (template, open_ended) = match template.strip_suffix("/*") {
+            Some(closed) => (closed, true),
+            None => (template, false),
+        };
+        let parts = template
+            .split_once("{workspace}")
+            .filter(|(prefix, suffix)| {
+                prefix.starts_with('/')
+                    && prefix.ends_with('/')
+                    && (suffix.is_empty() || suffix.starts_with('/'))
+                    && !prefix.contains(['{', '}', '*', '%'])
+                    && !suffix.contains(['{', '}', '*', '%'])
+            });
+        let (prefix, suffix) = parts.expect(
+            "a template is like `/mcp/{workspace}`, `/w/{workspace}/mcp` or `/mcp/{workspace}/*`",
+        );
+        Self {
+            prefix,
+            suffix,
+            open_ended,
+        }
+    }
+
+    fn workspace_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.prefix)?;
+        let (workspace, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let rest = rest.strip_prefix(self.suffix)?;
+        (rest.is_empty() || (self.open_ended && rest.starts_with('/'))).then_some(workspace)
+    }
+}
+
+impl WorkspaceResolver for PathTemplate {
+    fn resolve(&self, address: &RequestAddress<'_>) -> Result<WorkspaceId, Rejection> {
+        let workspace = self
+            .workspace_of(address.path)
+            .and_then(|workspace| workspace.parse().ok());
+        workspace.ok_or_else(|| Rejection::bad_address(AddressProblem::NoWorkspace))
+    }
+}
+
+impl WorkspaceResolver for FixedWorkspace {
+    fn resolve(&self, _address: &RequestAddress<'_>) -> Result<WorkspaceId, Rejection> {
+        Ok(self.0)
+    }
+}
+
+impl<F> WorkspaceResolver for F
+where
+    F: Fn(&RequestAddress<'_>) -> Result<WorkspaceId, Rejection> + Send + Sync + 'static,
+{
+    fn resolve(&self, address: &RequestAddress<'_>) -> Result<WorkspaceId, Rejection> {
+        self(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::rejection::RejectionKind;
+
+    fn parts(uri: &str, hosts: &[&str], version: Version) -> Parts {
+        let request = hosts
+            .iter()
+            .fold(Request::builder().uri(uri), |request, host| {
+                request.header(HOST, *host)
+            });
+        request.version(version).body(()).unwrap().into_parts().0
+    }
+
+    fn problem(result: Result<impl Sized, Rejection>) -> Option<AddressProblem> {
+        match result.err()?.kind() {
+            RejectionKind::Address(problem) => Some(*problem),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn refuses_every_host_that_could_mean_two_things() {
+        use AddressProblem::*;
+        let http1 = [
+            ("no host", "/", &[][..], Some(MissingHost)),
+            ("an empty host", "/", &[""], Some(MalformedHost)),
+            ("two hosts", "/", &["a.test", "b.test"], Some(RepeatedHost)),
+            (
+                "the same host twice",
+                "/",
+                &["a.test", "a.test"],
+                Some(RepeatedHost),
+            ),
+            ("a list", "/", &["a.test, b.test"], Some(MalformedHost)),
+            ("userinfo", "/", &["user@a.test"], Some(MalformedHost)),
+            ("a path", "/", &["a.test/x"], Some(MalformedHost)),
+            ("a space", "/", &["a test"], Some(MalformedHost)),
+            ("an escape", "/", &["a%2etest"], Some(MalformedHost)),
+            ("not ASCII", "/", &["ä.test"], Some(MalformedHost)),
+            ("a dot at the end", "/", &["a.test."], Some(MalformedHost)),
+            ("a dot in front", "/", &[".a.test"], Some(MalformedHost)),
+            ("two ports", "/", &["a.test:1:2"], Some(MalformedHost)),
+            (
+                "no digits in the port",
+                "/",
+                &["a.test:x"],
+                Some(MalformedHost),
+            ),
+            ("a signed port", "/", &["a.test:+1"], Some(MalformedHost)),
+            ("an empty port", "/", &["a.test:"], Some(MalformedHost)),
+            (
+                "a port too large",
+                "/",
+                &["a.test:65536"],
+                Some(MalformedHost),
+            ),
+            ("a broken IPv6 address", "/", &["[::1"], Some(MalformedHost)),
+            ("text in brackets", "/", &["[a.test]"], Some(MalformedHost)),
+            (
+                "an absolute target of another host",
+                "http://b.test/",
+                &["a.test"],
+                Some(ContradictoryHost),
+            ),
+            (
+                "an absolute target of another port",
+                "http://a.test:81/",
+                &["a.test"],
+                Some(ContradictoryHost),
+            ),
+            (
+                "an absolute target without a host",
+                "http://a.test/",
+                &[],
+                Some(MissingHost),
+            ),
+            ("a host", "/", &["a.test"], None),
+            ("a host with a port", "/", &["A.test:8080"], None),
+            ("an IPv6 address", "/", &["[::1]:8080"], None),
+            (
+                "an absolute target of the same host",
+                "http://a.test/",
+                &["A.TEST"],
+                None,
+            ),
+        ];
+        for (name, uri, hosts, expected) in http1 {
+            assert_eq!(
+                problem(RequestAddress::of(&parts(uri, hosts, Version::HTTP_11))),
+                expected,
+                "{name}"
+            );
+        }
+        let http2 = |hosts: &[&str]| {
+            problem(RequestAddress::of(&parts(
+                "http://a.test/",
+                hosts,
+                Version::HTTP_2,
+            )))
+        };
+        assert_eq!(http2(&[]), None);
+        assert_eq!(http2(&["a.test"]), None);
+        assert_eq!(http2(&["b.test"]), Some(ContradictoryHost));
+        let userinfo = parts("http://user@a.test/", &[], Version::HTTP_2);
+        assert_eq!(problem(RequestAddress::of(&userinfo)), Some(MalformedHost));
+    }
+
+    fn resolve(
+        resolver: &impl WorkspaceResolver,
+        host: &str,
+        path: &str,
+    ) -> Result<String, Option<AddressProblem>> {
+        let parts = parts(path, &[host], Version::HTTP_11);
+        let address = RequestAddress::of(&parts).unwrap();
+        resolver
+            .resolve(&address)
+            .map(|workspace| workspace.to_string())
+            .map_err(|r| problem(Err::<(), _>(r)))
+    }
+
+    #[test]
+    fn takes_the_first_label_under_the_domain() {
+        let resolver = HostLabel::under("mcp.example.com");
+        assert_eq!(
+            resolve(&resolver, "acme.mcp.example.com:443", "/").unwrap(),
+            "acme"
+        );
+        assert_eq!(
+            resolve(&resolver, "ACME.MCP.example.com", "/").unwrap(),
+            "acme"
+        );
+        for host in [
+            "mcp.example.com",
+            "example.com",
+            "acmemcp.example.com",
+            "acme.mcp.example.com.evil.test",
+        ] {
+            assert_eq!(
+                resolve(&resolver, host, "/").unwrap_err(),
+                Some(AddressProblem::ForeignHost),
+                "{host}"
+            );
+        }
+        for host in ["a.b.mcp.example.com", "a_b.mcp.example.com"] {
+            assert_eq!(
+                resolve(&resolver, host, "/").unwrap_err(),
+                Some(AddressProblem::NoWorkspace),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_whole_path_has_to_match() {
+        let closed = PathTemplate::new("/mcp/{workspace}");
+        assert_eq!(resolve(&closed, "a.test", "/mcp/acme").unwrap(), "acme");
+        for path in [
+            "/",
+            "/mcp",
+            "/mcp/",
+            "/mcp/acme/",
+            "/mcp/acme/x",
+            "/x/mcp/acme",
+            "/mcp/ac%6de",
+            "/mcp/%61cme",
+            "//mcp/acme",
+            "/mcp//acme",
+            "/mcp/ACME",
+            "/MCP/acme",
+            "/mcp/acme;x",
+            "/mcp/../acme",
+        ] {
+            assert!(resolve(&closed, "a.test", path).is_err(), "{path}");
+        }
+        let inner = PathTemplate::new("/w/{workspace}/mcp");
+        assert_eq!(resolve(&inner, "a.test", "/w/acme/mcp").unwrap(), "acme");
+        assert!(resolve(&inner, "a.test", "/w/acme").is_err());
+        let open = PathTemplate::new("/mcp/{workspace}/*");
+        for path in ["/mcp/acme", "/mcp/acme/", "/mcp/acme/x/y"] {
+            assert_eq!(resolve(&open, "a.test", path).unwrap(), "acme", "{path}");
+        }
+    }
+
+    #[test]
+    #[should_panic = "a template is like"]
+    fn refuses_a_template_without_a_workspace() {
+        PathTemplate::new("/mcp/{other}");
+    }
+}

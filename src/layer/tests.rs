@@ -1,0 +1,1 @@
+//! The layer, driven without a socket.

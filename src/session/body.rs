@@ -1,0 +1,74 @@
+//! The response body of the layer: ends with its session, and keeps the session from going idle while it is open.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::{
+    authority::sessions::{Session, SessionUse},
+    layer::GuardedBody,
+};
+
+pin_project! {
+    /// A response body that ends when its session does.
+    #[derive(Debug)]
+    pub struct SessionBody<B> {
+        #[pin]
+        inner: GuardedBody<B>,
+        in_use: Option<SessionUse>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> SessionBody<B> {
+    pub(super) fn sessionless(inner: B) -> Self {
+        Self {
+            inner: GuardedBody::open(inner),
+            in_use: None,
+        }
+    }
+
+    pub(super) fn of_session(inner: B, session: &Arc<Session>, in_use: SessionUse) -> Self {
+        Self {
+            inner: GuardedBody::guarded(inner, &session.hold(), None),
+            in_use: Some(in_use),
+        }
+    }
+
+    pub(super) fn text(text: Bytes) -> Self {
+        Self {
+            inner: GuardedBody::text(text),
+            in_use: None,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for SessionBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let frame = this.inner.poll_frame(cx);
+        if matches!(frame, Poll::Ready(None)) {
+            *this.in_use = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
