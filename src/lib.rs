@@ -1,7 +1,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(feature = "session"),
-    expect(dead_code, reason = "the session layer is off")
+    expect(dead_code, unused_imports, reason = "the session layer is off")
 )]
 //! Workspace tokens for tower.
 
