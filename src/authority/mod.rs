@@ -200,6 +200,11 @@ impl TokenAuthority {
         self.inner.cipher.primary_key()
     }
 
+    #[cfg(test)]
+    pub(crate) fn inner_for_tests(&self) -> &Inner {
+        &self.inner
+    }
+
     #[cfg(feature = "session")]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
@@ -294,6 +299,19 @@ impl Note {
         event.actor = self.actor.as_deref().map(str::to_owned);
         event.reason = self.reason.as_deref().map(str::to_owned);
         event
+    }
+}
+
+#[cfg(test)]
+impl Inner {
+    /// Returns how many calls and streams of a workspace are registered with its cells.
+    pub(crate) fn open_uses(&self, workspace: &WorkspaceId) -> usize {
+        let mut open = 0;
+        self.memory.slots.find(workspace, |slot| {
+            open += slot.cell.open_below(u64::MAX).total();
+            None::<()>
+        });
+        open
     }
 }
 

@@ -1,1 +1,413 @@
-//! The layer, driven without a socket.
+//! The layer, driven without a socket: what it passes on, and what is left at the end of a token.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody, channel::Channel};
+use tower::{Layer as _, Service, ServiceExt as _, service_fn};
+
+use super::*;
+use crate::{
+    Keys, MemoryStore, TokenAuthority, TokenName, VerifiedToken, WorkspaceId,
+    rejection::{Rejection, RejectionKind},
+};
+
+type NoBody = Empty<Bytes>;
+
+fn acme() -> WorkspaceId {
+    "acme".parse().unwrap()
+}
+
+fn authority() -> TokenAuthority {
+    TokenAuthority::builder(MemoryStore::new(), Keys::generate().unwrap())
+        .build()
+        .unwrap()
+}
+
+async fn issue(authority: &TokenAuthority) -> String {
+    let issued = authority
+        .issue(&acme(), &TokenName::primary())
+        .await
+        .unwrap();
+    issued.expose_secret().to_owned()
+}
+
+async fn rotate(authority: &TokenAuthority) -> crate::authority::EndedUses {
+    authority
+        .rotate(&acme(), &TokenName::primary())
+        .await
+        .unwrap()
+        .ended
+}
+
+fn layer(authority: &TokenAuthority) -> WorkspaceTokenLayer {
+    WorkspaceTokenLayer::new(authority.clone(), FixedWorkspace(acme()))
+}
+
+fn request(uri: &str, token: Option<&str>) -> Request<NoBody> {
+    let mut request = Request::builder().uri(uri).header(header::HOST, "a.test");
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    request.body(Empty::new()).unwrap()
+}
+
+async fn text<B>(response: Response<B>) -> String
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+{
+    String::from_utf8(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .to_vec(),
+    )
+    .unwrap()
+}
+
+/// Answers with what it sees of the request.
+fn mirror(request: Request<NoBody>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+    let token = request
+        .extensions()
+        .get::<VerifiedToken>()
+        .map(|token| token.workspace().to_string());
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let seen = format!("{} {token:?} {authorization:?}", request.uri());
+    ready(Ok(Response::new(Full::from(seen))))
+}
+
+#[tokio::test]
+async fn passes_on_the_verified_token_and_not_the_credential() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let service = layer(&authority)
+        .with_query_token("token")
+        .layer(service_fn(mirror));
+    for uri in ["/x?a=1", &format!("/x?a=1&token={token}")] {
+        let bearer = (!uri.contains("token=")).then_some(&*token);
+        let response = service.clone().oneshot(request(uri, bearer)).await.unwrap();
+        assert_eq!(text(response).await, r#"/x?a=1 Some("acme") None"#);
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_a_query_token_is_neither_kept_nor_referred_to() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let service = layer(&authority)
+        .with_query_token("token")
+        .layer(service_fn(mirror));
+    for token in [&*token, "wrong"] {
+        let response = service
+            .clone()
+            .oneshot(request(&format!("/?token={token}"), None))
+            .await
+            .unwrap();
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        assert_eq!(response.headers()[header::REFERRER_POLICY], "no-referrer");
+    }
+}
+
+#[tokio::test]
+async fn the_scrub_layer_hides_the_credential_from_the_layers_between() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let spy = {
+        let seen = seen.clone();
+        tower::util::MapRequestLayer::new(move |request: Request<NoBody>| {
+            *seen.lock().unwrap() += &format!("{request:?}");
+            request
+        })
+    };
+    let service = tower::ServiceBuilder::new()
+        .layer(CredentialScrubLayer::new().with_query_token("token"))
+        .layer(spy)
+        .layer(layer(&authority).with_query_token("token"))
+        .service(service_fn(mirror));
+    for (uri, bearer) in [("/x", Some(&*token)), (&*format!("/x?token={token}"), None)] {
+        let response = service.clone().oneshot(request(uri, bearer)).await.unwrap();
+        assert_eq!(text(response).await, r#"/x Some("acme") None"#);
+    }
+    let twice = format!("/x?token={token}");
+    let response = service
+        .clone()
+        .oneshot(request(&twice, Some(&token)))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let seen = seen.lock().unwrap();
+    assert!(seen.contains("a.test"), "the spy saw the requests");
+    assert!(!seen.contains(&token[..40]), "{seen}");
+}
+
+#[tokio::test]
+async fn an_optional_token_may_be_absent_but_not_wrong() {
+    let authority = authority();
+    let service = layer(&authority)
+        .with_optional_token()
+        .layer(service_fn(mirror));
+    let response = service.clone().oneshot(request("/", None)).await.unwrap();
+    assert_eq!(text(response).await, "/ None None");
+    let response = service
+        .clone()
+        .oneshot(request("/", Some("wrong")))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_application_can_answer_rejections_in_its_own_way() {
+    let authority = authority();
+    let service = layer(&authority)
+        .with_rejection_response(|rejection| {
+            let mut response = Response::new(Bytes::from_static(b"own"));
+            *response.status_mut() = rejection.status();
+            response
+        })
+        .layer(service_fn(mirror));
+    let response = service.oneshot(request("/", None)).await.unwrap();
+    assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(*rejection.kind(), RejectionKind::MissingCredential);
+    assert_eq!(text(response).await, "own");
+}
+
+/// A service that must be polled ready before each call, as `Buffer` and `ConcurrencyLimit` are.
+#[derive(Default)]
+struct Strict {
+    is_ready: bool,
+}
+
+impl Clone for Strict {
+    fn clone(&self) -> Self {
+        Self { is_ready: false }
+    }
+}
+
+impl Service<Request<NoBody>> for Strict {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Full<Bytes>>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.is_ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<NoBody>) -> Self::Future {
+        assert!(
+            std::mem::take(&mut self.is_ready),
+            "called before it was ready"
+        );
+        mirror(request)
+    }
+}
+
+#[tokio::test]
+async fn calls_the_very_service_that_was_polled_ready() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let mut service = layer(&authority).layer(Strict::default());
+    // The first goes through the store, the second through memory.
+    for _ in 0..2 {
+        let response = service
+            .ready()
+            .await
+            .unwrap()
+            .call(request("/", Some(&token)))
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_running_call_is_answered_when_its_token_is_rotated() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let never = service_fn(|_: Request<NoBody>| {
+        std::future::pending::<Result<Response<NoBody>, Infallible>>()
+    });
+    let service = layer(&authority).layer(never);
+    let call = tokio::spawn(service.oneshot(request("/", Some(&token))));
+    while authority.inner_for_tests().open_uses(&acme()) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let ended = rotate(&authority).await;
+    assert_eq!((ended.calls, ended.left_behind), (1, 0));
+    let response = call.await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(text(response).await.contains("was regenerated"));
+}
+
+#[tokio::test]
+async fn a_service_that_waits_for_the_end_may_say_so_in_its_own_words() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let polite = service_fn(|request: Request<NoBody>| async move {
+        let lease = request
+            .extensions()
+            .get::<VerifiedToken>()
+            .unwrap()
+            .lease()
+            .clone();
+        lease.ended().await;
+        let mut response = Response::new(Full::from("own words"));
+        response.extensions_mut().insert(Farewell::default());
+        Ok::<_, Infallible>(response)
+    });
+    let call = tokio::spawn(
+        layer(&authority)
+            .layer(polite)
+            .oneshot(request("/", Some(&token))),
+    );
+    while authority.inner_for_tests().open_uses(&acme()) == 0 {
+        tokio::task::yield_now().await;
+    }
+    rotate(&authority).await;
+    assert_eq!(text(call.await.unwrap().unwrap()).await, "own words");
+}
+
+#[tokio::test]
+async fn an_open_stream_ends_with_the_farewell() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
+    let channel = std::sync::Mutex::new(Some(channel));
+    let streaming = service_fn(move |_: Request<NoBody>| {
+        let mut response = Response::new(channel.lock().unwrap().take().unwrap());
+        response
+            .extensions_mut()
+            .insert(Farewell(Bytes::from_static(b"bye")));
+        ready(Ok::<_, Infallible>(response))
+    });
+    let service = layer(&authority).layer(tower::util::BoxCloneSyncService::new(
+        tower::buffer::Buffer::new(streaming, 1),
+    ));
+    let response = service.oneshot(request("/", Some(&token))).await.unwrap();
+    sender.send_data(Bytes::from_static(b"one")).await.unwrap();
+    let mut body = response.into_body();
+    let frame = |frame: Option<Result<http_body::Frame<Bytes>, Infallible>>| {
+        frame.map(|frame| frame.unwrap().into_data().unwrap())
+    };
+    assert_eq!(frame(body.frame().await).unwrap(), "one");
+    let reader =
+        tokio::spawn(async move { (frame(body.frame().await), frame(body.frame().await)) });
+    let ended = rotate(&authority).await;
+    assert_eq!((ended.streams, ended.left_behind), (1, 0));
+    assert_eq!(
+        reader.await.unwrap(),
+        (Some(Bytes::from_static(b"bye")), None)
+    );
+    assert!(
+        sender.send_data(Bytes::from_static(b"late")).await.is_err(),
+        "the inner body was dropped"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_is_left_behind_and_gives_nothing_more() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let flood = service_fn(|_: Request<NoBody>| {
+        let frames = tokio_stream::iter(std::iter::repeat_with(|| {
+            Ok(http_body::Frame::data(Bytes::from_static(b"x")))
+        }));
+        ready(Ok::<_, Infallible>(Response::new(StreamBody::new(frames))))
+    });
+    let flood = tower::util::MapResponseLayer::new(|response: Response<_>| response.map(fix_error))
+        .layer(flood);
+    let mut body = layer(&authority)
+        .layer(flood)
+        .oneshot(request("/", Some(&token)))
+        .await
+        .unwrap()
+        .into_body();
+    assert!(body.frame().await.is_some());
+    let ended = rotate(&authority).await;
+    assert_eq!((ended.streams, ended.left_behind), (1, 1));
+    assert!(body.frame().await.is_none());
+}
+
+/// Names the error type that the closure above leaves open.
+fn fix_error<S>(body: StreamBody<S>) -> StreamBody<S>
+where
+    S: tokio_stream::Stream<Item = Result<http_body::Frame<Bytes>, Infallible>>,
+{
+    body
+}
+
+#[tokio::test]
+async fn a_long_body_of_known_length_is_cut_too() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let long = service_fn(|_: Request<NoBody>| {
+        ready(Ok::<_, Infallible>(Response::new(Full::from(vec![
+            0_u8;
+            64 * 1024
+                + 1
+        ]))))
+    });
+    let mut body = layer(&authority)
+        .layer(long)
+        .oneshot(request("/", Some(&token)))
+        .await
+        .unwrap()
+        .into_body();
+    rotate(&authority).await;
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_call_that_was_let_in_but_not_begun_is_not_begun_after_a_rotation() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let began = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let service = {
+        let began = began.clone();
+        service_fn(move |_: Request<NoBody>| {
+            let began = began.clone();
+            async move {
+                began.store(true, std::sync::atomic::Ordering::SeqCst);
+                Ok::<_, Infallible>(Response::new(NoBody::new()))
+            }
+        })
+    };
+    let mut service = layer(&authority).layer(service);
+    service
+        .ready()
+        .await
+        .unwrap()
+        .call(request("/", Some(&token)))
+        .await
+        .unwrap();
+    began.store(false, std::sync::atomic::Ordering::SeqCst);
+    let call = service
+        .ready()
+        .await
+        .unwrap()
+        .call(request("/", Some(&token)));
+    rotate(&authority).await;
+    assert_eq!(call.await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert!(!began.load(std::sync::atomic::Ordering::SeqCst));
+}
+
+#[test]
+fn the_future_is_send_where_its_parts_are() {
+    fn assert_send<T: Send>(_: &T) {}
+    let mut service = layer(&authority()).layer(service_fn(mirror));
+    assert_send(&service.call(request("/", None)));
+    let _pinned: Pin<Box<dyn Future<Output = _> + Send>> =
+        Box::pin(service.call(request("/", None)));
+}
