@@ -6,7 +6,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use constant_time_eq::constant_time_eq;
 use secrecy::ExposeSecret as _;
 use zeroize::Zeroizing;
 
@@ -16,7 +15,7 @@ use super::{
     slots::{Current, CurrentToken, Slot},
 };
 use crate::{
-    cipher::SealContext,
+    cipher::{SealContext, equal_in_constant_time},
     id::{SlotKey, WorkspaceId},
     jwt::WorkspaceClaims,
     rejection::{Rejection, RejectionKind, TokenProblem},
@@ -191,7 +190,7 @@ impl Inner {
             .open(&context, sealed)
             .await
             .map_err(unavailable)?;
-        if !constant_time_eq(opened.expose_secret(), &check.presented) {
+        if !equal_in_constant_time(opened.expose_secret(), &check.presented) {
             return Err(Rejection::invalid_token(TokenProblem::Unknown));
         }
         let generation = record.generation;

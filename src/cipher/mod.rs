@@ -67,6 +67,11 @@ pub struct CipherError {
     source: Option<Box<dyn error::Error + Send + Sync>>,
 }
 
+/// Compares two secrets; takes as long wherever they differ.
+pub(crate) fn equal_in_constant_time(one: &[u8], other: &[u8]) -> bool {
+    constant_time_eq::constant_time_eq(one, other)
+}
+
 impl SealContext {
     /// Encodes the context unambiguously: each text behind its length in one byte, then the generation.
     ///

@@ -317,6 +317,30 @@ mod tests {
         }
     }
 
+    /// The vector of `docs/token-format.md`, which another implementation computed.
+    #[test]
+    fn mints_the_documented_vector() {
+        use crate::{
+            cipher::KeyRing,
+            jwt::{Codec, SigningKey, TokenKind},
+        };
+        use secrecy::{ExposeSecret as _, SecretBox};
+
+        let secret = TokenSecret(Zeroizing::new("A".repeat(SECRET_LENGTH)));
+        let claims = WorkspaceClaims {
+            workspace: "acme".parse().unwrap(),
+            generation: Generation::FIRST,
+            issued_at: Timestamp::from_secs(1_700_000_000),
+            token_id: secret.token_id(),
+            name: TokenName::primary(),
+        };
+        let key = SigningKey::from_bytes(SecretBox::init_with(|| [1; 32]));
+        let token =
+            Codec::new(TokenKind::Workspace, &KeyRing::new(key)).mint(&claims.to_json(&secret));
+        let vector = include_str!("../../tests/vectors/workspace-token-v1.jwt");
+        assert_eq!(token.expose_secret(), vector.trim());
+    }
+
     #[test]
     fn the_token_id_is_the_documented_digest() {
         // printf 'token-idAAAAAAAAAAAAAAAAAAAAAA' | sha256sum, first 80 bits, in base32

@@ -1,0 +1,178 @@
+//! The invariants of `docs/ARCHITECTURE.md` that can be read off the sources.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The floor of each module of the library. A module uses its own floor and those below it.
+const FLOORS: [(&str, u8); 16] = [
+    ("sync", 0),
+    ("id", 0),
+    ("token", 0),
+    ("clock", 0),
+    ("error", 0),
+    ("cipher", 1),
+    ("jwt", 1),
+    ("store", 2),
+    ("authority", 3),
+    ("rejection", 3),
+    ("layer", 4),
+    ("session", 4),
+    ("serve", 4),
+    ("axum", 5),
+    ("warp", 5),
+    ("manual", 5),
+];
+
+/// `error.rs` converts the errors of the floors above it, as `From` implementations have to stand somewhere.
+const EXCEPTIONS: [(&str, &str); 2] = [("error", "cipher"), ("error", "store")];
+
+const CRYPTOGRAPHY: [&str; 9] = [
+    "aes_gcm",
+    "constant_time_eq",
+    "getrandom",
+    "hkdf",
+    "hmac",
+    "jsonwebtoken",
+    "sha2",
+    "siphasher",
+    "subtle",
+];
+
+#[test]
+fn a_module_uses_its_own_floor_and_those_below_it() {
+    let mut checked = 0;
+    for (module, source) in sources() {
+        for line in code(&source) {
+            for used in crate_paths(line) {
+                checked += 1;
+                let is_exception = EXCEPTIONS.contains(&(module.as_str(), used));
+                assert!(
+                    floor(used) <= floor(&module) || is_exception,
+                    "`{module}` (floor {}) uses `{used}` (floor {}): {line}",
+                    floor(&module),
+                    floor(used),
+                );
+            }
+        }
+    }
+    assert!(
+        checked > 50,
+        "only {checked} uses were found: does this test still read the sources?"
+    );
+}
+
+#[test]
+fn only_cipher_and_jwt_name_a_cryptography_crate() {
+    for (module, source) in sources() {
+        if matches!(&*module, "cipher" | "jwt") {
+            continue;
+        }
+        for line in code(&source) {
+            for name in CRYPTOGRAPHY {
+                assert!(
+                    !line.contains(&format!("{name}::")),
+                    "`{module}` names `{name}`: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_clock_reads_the_time() {
+    for (module, source) in sources() {
+        let reads = code(&source)
+            .filter(|line| line.contains("SystemTime::now") || line.contains("Instant::now"));
+        assert_eq!(reads.count() > 0, module == "clock", "`{module}`");
+    }
+}
+
+#[test]
+fn only_verify_makes_a_verified_token() {
+    for (path, source) in files() {
+        if source.contains("VerifiedToken::new(") {
+            assert!(path.ends_with("authority/verify.rs"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for (path, source) in files() {
+        assert!(
+            source.starts_with("//!"),
+            "{} does not open with `//!`",
+            path.display()
+        );
+    }
+}
+
+/// The code of a file: no comments, and nothing from its test module on.
+fn code(source: &str) -> impl Iterator<Item = &str> {
+    let end = source
+        .find("#[cfg(test)]\nmod tests")
+        .unwrap_or(source.len());
+    source[..end]
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// The modules that a line names as `crate::module`, also within `use crate::{…}` spread over lines.
+fn crate_paths(line: &str) -> impl Iterator<Item = &str> {
+    let direct = line.split("crate::").skip(1);
+    let nested = line
+        .strip_prefix("    ")
+        .filter(|line| line.starts_with(char::is_alphabetic));
+    let named = direct.chain(nested.filter(|line| line.contains("::") && line.ends_with(',')));
+    named.filter_map(|path| {
+        let name = path
+            .split(|character: char| !character.is_alphanumeric() && character != '_')
+            .next()?;
+        FLOORS
+            .iter()
+            .find(|(module, _)| *module == name)
+            .map(|(module, _)| *module)
+    })
+}
+
+fn floor(module: &str) -> u8 {
+    let known = FLOORS.iter().find(|(name, _)| *name == module);
+    known
+        .unwrap_or_else(|| {
+            panic!("`{module}` has no floor: give it one here and in docs/ARCHITECTURE.md")
+        })
+        .1
+}
+
+/// Each file of the library but its root and its test files, with the module that it belongs to.
+fn sources() -> impl Iterator<Item = (String, String)> {
+    files().into_iter().filter_map(|(path, source)| {
+        let inside = path.strip_prefix(root()).unwrap();
+        let first = inside.components().next()?.as_os_str().to_str()?;
+        let module = first.trim_end_matches(".rs").to_owned();
+        (module != "lib" && !path.ends_with("tests.rs")).then_some((module, source))
+    })
+}
+
+fn files() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = fs::read_to_string(&path).unwrap();
+                files.push((path, source));
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(&root(), &mut files);
+    files
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
