@@ -78,6 +78,8 @@ pub mod id;
 pub mod jwt;
 pub mod layer;
 pub mod rejection;
+#[cfg(feature = "serve")]
+pub mod serve;
 #[cfg(feature = "session")]
 pub mod session;
 pub mod store;
