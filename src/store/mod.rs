@@ -39,11 +39,14 @@ pub use memory::MemoryStore;
 /// To prove that a store of your own keeps the contract, run the suite on it, with the feature
 /// `test-util` among your dev-dependencies:
 ///
-/// ```ignore
-/// #[tokio::test(flavor = "multi_thread")]
-/// async fn my_store_keeps_the_contract() {
-///     tower_workspace_token::store::conformance::run(|| async { MyStore::empty().await }).await;
-/// }
+#[cfg_attr(feature = "test-util", doc = "```")]
+#[cfg_attr(not(feature = "test-util"), doc = "```text")]
+/// # use tower_workspace_token::MemoryStore as MyStore;
+/// # #[tokio::main]
+/// # async fn main() {
+/// // In a test of your own, on a runtime of several threads:
+/// tower_workspace_token::store::conformance::run(|| async { MyStore::new() }).await;
+/// # }
 /// ```
 pub trait TokenStore: Send + Sync + 'static {
     /// Returns the row of `key`, tombstones included, or `None` if there never was one.

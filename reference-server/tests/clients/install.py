@@ -1,0 +1,79 @@
+"""Installs the real clients, newest versions, from their registries into a cache folder.
+
+An install is used for a day before its registry is asked again.
+"""
+
+import json
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import process
+
+FRESH_SECONDS = 24 * 3600
+INSTALL_SECONDS = 300
+UNREACHABLE = re.compile(
+    r"EAI_AGAIN|ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|ETIMEDOUT|ERR_SOCKET_TIMEOUT|npm error code E5\d\d"
+    r"|NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|NameResolutionError|Max retries exceeded|5\d\d Server Error"
+)
+
+
+class Unavailable(Exception):
+    """The client cannot be had here and now, which says nothing about the server under test."""
+
+
+@dataclass
+class Client:
+    """An installed client: the program to run and its version."""
+
+    program: str
+    version: str
+
+
+def claude_code(cache):
+    """Installs Claude Code from npm."""
+    folder = cache / "claude-code"
+    package = folder / "node_modules/@anthropic-ai/claude-code/package.json"
+    if not fresh(folder):
+        # The tag is needed: without it npm picks an old version where Node is older than the newest one asks for,
+        # although the program is a native binary that does not use Node.
+        install(folder, ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error",
+                         "--engine-strict=false", "--ignore-scripts=false", "--fetch-retries=1",
+                         "@anthropic-ai/claude-code@latest"])
+    return Client(str(folder / "node_modules/.bin/claude"), json.loads(package.read_text())["version"])
+
+
+def python_client(cache):
+    """Installs the official Python SDK from PyPI into a virtual environment of its own."""
+    folder = cache / "python-mcp"
+    python = folder / "bin/python"
+    if not fresh(folder):
+        install(folder, [sys.executable, "-m", "venv", "--clear", folder],
+                [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=1", "mcp"])
+    asked = process.run([python, "-c", "import importlib.metadata as m; print(m.version('mcp'))"], timeout=30)
+    return Client(str(python), asked.stdout.strip())
+
+
+def fresh(folder):
+    stamp = folder / "installed"
+    return stamp.exists() and time.time() - stamp.stat().st_mtime < FRESH_SECONDS
+
+
+def install(folder, *commands):
+    folder.mkdir(parents=True, exist_ok=True)
+    Path(folder, "installed").unlink(missing_ok=True)
+    for command in commands:
+        try:
+            done = process.run(command, timeout=INSTALL_SECONDS)
+        except FileNotFoundError:
+            raise Unavailable(f"the command `{command[0]}` is not there") from None
+        if done.timed_out:
+            raise Unavailable(f"`{Path(command[0]).name}` had not finished after {INSTALL_SECONDS} s")
+        if done.code != 0:
+            reason = done.output.strip()[-1500:]
+            if unreachable := UNREACHABLE.search(done.output):
+                raise Unavailable(f"the registry cannot be reached ({unreachable[0]})")
+            raise RuntimeError(f"`{Path(command[0]).name}` ended with {done.code}: {reason}")
+    Path(folder, "installed").touch()
