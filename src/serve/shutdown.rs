@@ -23,7 +23,7 @@ pub(super) struct Shutdown {
 pin_project! {
     /// A response body that, if its length is unknown, ends when the server stops.
     #[derive(Debug)]
-    pub struct UntilShutdown<B> {
+    pub(super) struct UntilShutdown<B> {
         #[pin]
         body: B,
         #[pin]
