@@ -34,13 +34,16 @@ pub(crate) enum Use {
     Stream,
     /// Somebody who only listens: never waited for, never counted.
     Watch,
+    /// Work in a task of its own, on behalf of a call or stream that is counted.
+    Work,
 }
 
-/// How many calls and streams were cut off.
+/// How many calls, streams and pieces of work were cut off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Severed {
     pub(crate) calls: usize,
     pub(crate) streams: usize,
+    pub(crate) work: usize,
 }
 
 /// A place among the waiters of a cell; left when dropped.
@@ -103,7 +106,7 @@ impl Cell {
         }
     }
 
-    /// Completes when no call and no stream of a generation below `generation` is left.
+    /// Completes when no call, no stream and no work of a generation below `generation` is left.
     pub(crate) fn poll_drained(&self, generation: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut waiters = self.waiters();
         if waiters.open_below(generation) == Severed::default() {
@@ -113,7 +116,7 @@ impl Cell {
         Poll::Pending
     }
 
-    /// Returns how many calls and streams of a generation below `generation` are open.
+    /// Returns what is open of a generation below `generation`.
     pub(crate) fn open_below(&self, generation: u64) -> Severed {
         self.waiters().open_below(generation)
     }
@@ -194,6 +197,7 @@ impl Waiters {
                 Use::Call => open.calls += 1,
                 Use::Stream => open.streams += 1,
                 Use::Watch => {}
+                Use::Work => open.work += 1,
             }
         }
         open
@@ -201,9 +205,9 @@ impl Waiters {
 }
 
 impl Severed {
-    /// Returns how many calls and streams these are together.
+    /// Returns how many these are together.
     pub(crate) fn total(self) -> usize {
-        self.calls + self.streams
+        self.calls + self.streams + self.work
     }
 
     /// Returns the larger of each count.
@@ -211,6 +215,7 @@ impl Severed {
         Self {
             calls: self.calls.max(other.calls),
             streams: self.streams.max(other.streams),
+            work: self.work.max(other.work),
         }
     }
 }
@@ -282,16 +287,17 @@ mod tests {
         let waker = Waker::from(count.clone());
         let hold = cell.hold(1);
         let registrations =
-            [Use::Call, Use::Stream, Use::Watch].map(|kind| hold.register(kind, waker.clone()));
+            [Use::Call, Use::Stream, Use::Watch, Use::Work].map(|kind| hold.register(kind, waker.clone()));
         assert_eq!(
             cell.observe(2),
             Severed {
                 calls: 1,
-                streams: 1
+                streams: 1,
+                work: 1
             }
         );
-        assert_eq!(count.0.load(Ordering::SeqCst), 3);
-        assert_eq!(cell.open_below(2).total(), 2);
+        assert_eq!(count.0.load(Ordering::SeqCst), 4);
+        assert_eq!(cell.open_below(2).total(), 3);
         let mut cx = Context::from_waker(&waker);
         assert!(cell.poll_drained(2, &mut cx).is_pending());
         drop(registrations);

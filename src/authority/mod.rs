@@ -3,6 +3,7 @@
 //! There is one per process and store. It remembers a live cell per slot, and every check ends with a
 //! look at that cell, so that a rotation is obeyed by the next request, by running calls and by open streams.
 
+mod guard;
 mod housekeeping;
 mod issue;
 mod lease;
@@ -37,6 +38,7 @@ use crate::{
     },
 };
 
+pub use guard::Guarded;
 pub use lease::{Lease, LeaseEnded, VerifiedToken};
 pub use rotate::{EndedUses, RevocationReceipt, RotationReceipt};
 use slots::SlotTable;

@@ -227,3 +227,44 @@ fn rotating_outside_of_a_runtime_is_an_error_and_no_panic() {
     };
     assert_eq!(error.kind(), ErrorKind::Runtime);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_in_a_task_of_its_own_is_dropped_before_rotate_returns() {
+    struct Dropped(Arc<std::sync::atomic::AtomicBool>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    let authority = authority();
+    let issued = authority.issue(&acme(), &primary()).await.unwrap();
+    let verified = check(&authority, issued.expose_secret()).await.unwrap();
+    let dropped = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (lease, guard) = (verified.lease().clone(), Dropped(Arc::clone(&dropped)));
+    let task = tokio::spawn(async move {
+        let work = async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        };
+        lease.guard(work).await
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let receipt = authority.rotate(&acme(), &primary()).await.unwrap();
+    assert!(dropped.load(Ordering::SeqCst));
+    assert_eq!(receipt.ended.calls + receipt.ended.streams, 0);
+    assert_eq!(receipt.ended.left_behind, 0);
+    assert_eq!(task.await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn work_under_a_lease_that_holds_is_left_alone() {
+    let authority = authority();
+    let issued = authority.issue(&acme(), &primary()).await.unwrap();
+    let verified = check(&authority, issued.expose_secret()).await.unwrap();
+    let work = async {
+        tokio::task::yield_now().await;
+        7
+    };
+    assert_eq!(verified.lease().guard(work).await, Some(7));
+}

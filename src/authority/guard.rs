@@ -1,0 +1,88 @@
+//! Work under a lease that runs in a task of its own, out of reach of the layer: dropped when the lease ends.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+
+use super::{
+    lease::Lease,
+    liveness::{Registration, Use},
+    polls::POLLS,
+};
+
+pin_project! {
+    /// The future of [`Lease::guard`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Guarded<F> {
+        #[pin]
+        work: Option<F>,
+        lease: Lease,
+        registration: Option<Registration>,
+    }
+}
+
+impl Lease {
+    /// Runs `work` as long as the lease holds; `None` is that the lease ended first and `work` was dropped.
+    ///
+    /// The layer drops the calls and bodies that it sees. What a service spawned in the meantime it does
+    /// not see: such a task runs its work under this, and a rotation does not return before the work is
+    /// over or dropped (or 500 ms have passed, if it blocks its thread). Work is dropped where it waits, so
+    /// what it has handed to other threads (`spawn_blocking`) is not reached.
+    ///
+    /// ```
+    /// # use tower_workspace_token::authority::VerifiedToken;
+    /// # async fn send_mail() {}
+    /// fn send_later(token: &VerifiedToken) {
+    ///     let lease = token.lease().clone();
+    ///     tokio::spawn(async move { lease.guard(send_mail()).await });
+    /// }
+    /// ```
+    pub fn guard<F: Future>(&self, work: F) -> Guarded<F> {
+        Guarded {
+            work: Some(work),
+            lease: self.clone(),
+            registration: None,
+        }
+    }
+}
+
+impl<F: Future> Future for Guarded<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        // Entered before the check: a rotation waits for a poll that the check let through.
+        let _poll = POLLS.enter();
+        match this.registration {
+            Some(registration) => registration.rewake(cx.waker()),
+            None => {
+                let hold = this.lease.hold();
+                *this.registration = Some(hold.register(Use::Work, cx.waker().clone()));
+            }
+        }
+        let finished = match this.work.as_mut().as_pin_mut() {
+            Some(work) if this.lease.is_live() => match work.poll(cx) {
+                Poll::Ready(output) => Some(output),
+                Poll::Pending => return Poll::Pending,
+            },
+            _ => None,
+        };
+        // The work first: leaving the waiters is what lets a rotation return.
+        this.work.set(None);
+        *this.registration = None;
+        Poll::Ready(finished)
+    }
+}
+
+impl<F> fmt::Debug for Guarded<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded")
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}
