@@ -286,8 +286,8 @@ mod tests {
         let count = std::sync::Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         let hold = cell.hold(1);
-        let registrations =
-            [Use::Call, Use::Stream, Use::Watch, Use::Work].map(|kind| hold.register(kind, waker.clone()));
+        let registrations = [Use::Call, Use::Stream, Use::Watch, Use::Work]
+            .map(|kind| hold.register(kind, waker.clone()));
         assert_eq!(
             cell.observe(2),
             Severed {

@@ -1,0 +1,19 @@
+//! How tools learn whose workspace they work in.
+
+use http::request::Parts;
+use rmcp::{RoleServer, model::Extensions, service::RequestContext};
+use tower_workspace_token::authority::VerifiedToken;
+
+/// Returns the token that a call was made with: its workspace, slot and generation, and its lease.
+///
+/// It is there in every call, prompt, resource and listening of a handler under
+/// [`McpService`](crate::McpService). What a tool writes belongs to
+/// [`workspace()`](VerifiedToken::workspace) and nowhere else, whatever its arguments say.
+pub fn verified_token(context: &RequestContext<RoleServer>) -> Option<&VerifiedToken> {
+    verified_token_in(&context.extensions)
+}
+
+/// The same for the contexts of notifications, by their `extensions`.
+pub fn verified_token_in(extensions: &Extensions) -> Option<&VerifiedToken> {
+    extensions.get::<Parts>()?.extensions.get()
+}

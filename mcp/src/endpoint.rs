@@ -1,0 +1,207 @@
+//! rmcp as the session layer's inner service: each request is raced against the end of its token, and
+//! what rmcp answers in plain text becomes a JSON-RPC error.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use rmcp::{
+    ServerHandler,
+    model::ProtocolVersion,
+    transport::streamable_http_server::{
+        StreamableHttpService, session::local::LocalSessionManager,
+    },
+};
+use tower_service::Service;
+use tower_workspace_token::authority::VerifiedToken;
+
+use crate::{
+    McpBody, Protocol, answer,
+    body::NotRead,
+    handler::Leased,
+    message::{Message, PROTOCOL_VERSION},
+};
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+pub(crate) type Rmcp<H> = StreamableHttpService<Leased<H>, LocalSessionManager>;
+
+/// The service below the session layer.
+pub(crate) struct Endpoint<H> {
+    rmcp: Rmcp<H>,
+    protocol: Protocol,
+}
+
+impl<H: ServerHandler> Endpoint<H> {
+    pub(crate) fn new(rmcp: Rmcp<H>, protocol: Protocol) -> Self {
+        Self { rmcp, protocol }
+    }
+}
+
+impl<H: ServerHandler> Service<Request<Full<Bytes>>> for Endpoint<H> {
+    type Response = Response<McpBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<McpBody>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let endpoint = self.clone();
+        Box::pin(async move { Ok(endpoint.answer(request).await) })
+    }
+}
+
+impl<H: ServerHandler> Endpoint<H> {
+    async fn answer(&self, mut request: Request<Full<Bytes>>) -> Response<McpBody> {
+        // Taken out: what is handed to tools is the request as it came.
+        let message = request.extensions_mut().remove().unwrap_or(Message::Unread);
+        if let Some(refusal) = self.refuse(&message, request.headers()) {
+            return refusal;
+        }
+        let lease = request
+            .extensions()
+            .get::<VerifiedToken>()
+            .map(|token| token.lease().clone());
+        let Some(lease) = lease else {
+            let error = answer::misconfigured();
+            return answer::error(StatusCode::INTERNAL_SERVER_ERROR, message.id(), &error);
+        };
+        let asked = Asked::of(&request);
+        let mut response = tokio::select! {
+            biased;
+            () = lease.ended() => return ended(&message),
+            response = self.rmcp.handle(request) => response,
+        };
+        if response.status().is_client_error() || response.status().is_server_error() {
+            response = explain(response, &message, &asked);
+        } else if let Some(id) = message.id()
+            && is_event_stream(response.headers())
+        {
+            let farewell = answer::farewell_event(id, is_listen(&message));
+            response.extensions_mut().insert(farewell);
+        }
+        response
+    }
+
+    /// Answers what need not reach rmcp.
+    fn refuse(&self, message: &Message, headers: &HeaderMap) -> Option<Response<McpBody>> {
+        let limit = self.rmcp.config.max_request_body_bytes;
+        let (status, error) = match message {
+            Message::NotRead(NotRead::TooLarge) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, answer::too_large(limit))
+            }
+            Message::NotRead(NotRead::Broken) => (StatusCode::BAD_REQUEST, answer::unreadable()),
+            Message::NotJson => (StatusCode::BAD_REQUEST, answer::not_json()),
+            Message::NotJsonRpc => (StatusCode::BAD_REQUEST, answer::not_a_message()),
+            Message::Envelope(_) if self.protocol == Protocol::Legacy => {
+                let requested = message.modern_version(headers)?;
+                (StatusCode::BAD_REQUEST, answer::modern_is_off(requested))
+            }
+            Message::Envelope(_) | Message::Unread => return None,
+        };
+        Some(answer::error(status, message.id(), &error))
+    }
+}
+
+/// Answers a call whose token has ended; what is no call is left to the token layer's own 401.
+fn ended(message: &Message) -> Response<McpBody> {
+    match message.id() {
+        Some(id) => answer::farewell(id, is_listen(message)),
+        None => answer::error(StatusCode::UNAUTHORIZED, None, &answer::token_ended()),
+    }
+}
+
+fn is_listen(message: &Message) -> bool {
+    message
+        .envelope()
+        .is_some_and(|envelope| envelope.is("subscriptions/listen"))
+}
+
+/// What the explanation of an error depends on.
+struct Asked {
+    method: Method,
+    has_session: bool,
+    knows_version: bool,
+}
+
+impl Asked {
+    fn of<B>(request: &Request<B>) -> Self {
+        let version = request.headers().get(PROTOCOL_VERSION);
+        Self {
+            method: request.method().clone(),
+            has_session: request.headers().contains_key(SESSION_ID),
+            knows_version: version.is_none_or(|version| {
+                let known = ProtocolVersion::KNOWN_VERSIONS.iter();
+                let mut known = known.map(|known| known.as_str().as_bytes());
+                known.any(|known| known == version.as_bytes())
+            }),
+        }
+    }
+}
+
+/// Puts a JSON-RPC error with advice in the place of an answer in plain text.
+fn explain(response: Response<McpBody>, message: &Message, asked: &Asked) -> Response<McpBody> {
+    if response.headers().get(CONTENT_TYPE).is_some_and(is_json) {
+        return response;
+    }
+    let (mut status, id) = (response.status(), message.id());
+    let error = match status {
+        StatusCode::NOT_FOUND => return answer::unknown_session(),
+        StatusCode::BAD_REQUEST if !asked.knows_version => answer::unknown_version(),
+        StatusCode::BAD_REQUEST if asked.method == Method::POST && !asked.has_session => {
+            answer::session_missing()
+        }
+        StatusCode::METHOD_NOT_ALLOWED => answer::wrong_method(),
+        StatusCode::NOT_ACCEPTABLE => answer::not_acceptable(),
+        // rmcp says 415 of what it cannot parse, too.
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if message.envelope().is_some() => {
+            status = StatusCode::BAD_REQUEST;
+            answer::not_a_message()
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => answer::not_declared_as_json(),
+        _ if status.is_client_error() => answer::not_understood(),
+        _ => answer::failed(),
+    };
+    let mut explained = answer::error(status, id, &error);
+    if let Some(allow) = response.headers().get(http::header::ALLOW) {
+        explained
+            .headers_mut()
+            .insert(http::header::ALLOW, allow.clone());
+    }
+    explained
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/event-stream"))
+}
+
+fn is_json(content_type: &http::HeaderValue) -> bool {
+    content_type.as_bytes().starts_with(b"application/json")
+}
+
+impl<H> Clone for Endpoint<H> {
+    fn clone(&self) -> Self {
+        Self {
+            rmcp: self.rmcp.clone(),
+            protocol: self.protocol,
+        }
+    }
+}
+
+impl<H> fmt::Debug for Endpoint<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! The wrapper around a user's handler that drops its running calls when their token ends.
+//!
+//! rmcp spawns a task for each call and cancels it only by a token that a handler may ignore; a tool
+//! that sleeps and then writes would write after the rotation. So each call runs under its lease.
+//!
+//! rmcp has no one place through which all calls go, so every method of [`ServerHandler`] is passed on
+//! by name. One that is missing here would silently answer with rmcp's default: `tests/handler_methods.rs`
+//! compares this file with the trait of the rmcp that is compiled in.
+
+#![expect(
+    deprecated,
+    reason = "what rmcp deprecates is passed on for as long as it is there"
+)]
+
+use std::{borrow::Cow, future::Future};
+
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::*,
+    service::{NotificationContext, RequestContext, SubscriptionContext},
+};
+
+use crate::{Protocol, answer, context::verified_token_in};
+
+/// A handler whose calls end with the token they were made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Leased<H> {
+    handler: H,
+    protocol: Protocol,
+}
+
+impl<H> Leased<H> {
+    pub(crate) fn new(handler: H, protocol: Protocol) -> Self {
+        Self { handler, protocol }
+    }
+}
+
+/// Runs a call under the lease of its request.
+async fn call<T>(
+    extensions: Extensions,
+    work: impl Future<Output = Result<T, ErrorData>>,
+) -> Result<T, ErrorData> {
+    let Some(token) = verified_token_in(&extensions) else {
+        return Err(answer::misconfigured());
+    };
+    let ended = || Err(answer::token_ended());
+    token.lease().guard(work).await.unwrap_or_else(ended)
+}
+
+/// Runs the handling of a notification, to which there is no answer, under the lease of its request.
+async fn notify(extensions: Extensions, work: impl Future<Output = ()>) {
+    if let Some(token) = verified_token_in(&extensions) {
+        token.lease().guard(work).await;
+    }
+}
+
+macro_rules! calls {
+    ($($method:ident($($params:ident: $Params:ty)?) -> $Answer:ty;)*) => {$(
+        async fn $method(
+            &self,
+            $($params: $Params,)?
+            context: RequestContext<RoleServer>,
+        ) -> Result<$Answer, ErrorData> {
+            let extensions = context.extensions.clone();
+            call(extensions, self.handler.$method($($params,)? context)).await
+        }
+    )*};
+}
+
+macro_rules! notifications {
+    ($($method:ident($($params:ident: $Params:ty)?);)*) => {$(
+        async fn $method(&self, $($params: $Params,)? context: NotificationContext<RoleServer>) {
+            let extensions = context.extensions.clone();
+            notify(extensions, self.handler.$method($($params,)? context)).await;
+        }
+    )*};
+}
+
+impl<H: ServerHandler> ServerHandler for Leased<H> {
+    calls! {
+        ping() -> ();
+        initialize(params: InitializeRequestParams) -> InitializeResult;
+        discover() -> DiscoverResult;
+        complete(params: CompleteRequestParams) -> CompleteResult;
+        set_level(params: SetLevelRequestParams) -> ();
+        get_prompt(params: GetPromptRequestParams) -> GetPromptResponse;
+        list_prompts(params: Option<PaginatedRequestParams>) -> ListPromptsResult;
+        list_resources(params: Option<PaginatedRequestParams>) -> ListResourcesResult;
+        list_resource_templates(params: Option<PaginatedRequestParams>) -> ListResourceTemplatesResult;
+        read_resource(params: ReadResourceRequestParams) -> ReadResourceResponse;
+        subscribe(params: SubscribeRequestParams) -> ();
+        unsubscribe(params: UnsubscribeRequestParams) -> ();
+        call_tool(params: CallToolRequestParams) -> CallToolResponse;
+        list_tools(params: Option<PaginatedRequestParams>) -> ListToolsResult;
+        on_custom_request(request: CustomRequest) -> CustomResult;
+        get_task(params: GetTaskParams) -> GetTaskResult;
+        update_task(params: UpdateTaskParams) -> ();
+        cancel_task(params: CancelTaskParams) -> ();
+        list_skills(params: Option<PaginatedRequestParams>) -> ListSkillsResult;
+        get_skill(params: GetSkillRequestParams) -> GetSkillResult;
+        read_resource_directory(params: ReadResourceDirectoryRequestParams) -> ReadResourceDirectoryResult;
+    }
+
+    notifications! {
+        on_cancelled(params: CancelledNotificationParam);
+        on_progress(params: ProgressNotificationParam);
+        on_initialized();
+        on_roots_list_changed();
+        on_custom_notification(notification: CustomNotification);
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let extensions = context.request_context().extensions.clone();
+        call(extensions, self.handler.listen(context)).await
+    }
+
+    fn negotiate_initialize(
+        &self,
+        params: &InitializeRequestParams,
+    ) -> Result<InitializeResult, ErrorData> {
+        self.handler.negotiate_initialize(params)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        let versions = self.handler.supported_protocol_versions();
+        match self.protocol {
+            Protocol::Dual => versions,
+            Protocol::Legacy => versions
+                .iter()
+                .filter(|version| version.has_initialize())
+                .cloned()
+                .collect(),
+        }
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        self.handler.accepted_subscription_filter(requested)
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.handler.get_tool(name)
+    }
+
+    fn get_info(&self) -> ServerConfig {
+        self.handler.get_info()
+    }
+}
