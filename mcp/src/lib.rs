@@ -35,7 +35,7 @@
 //! let mcp = McpService::new(authority.clone(), || Ok(MyTools));
 //! let app: Router = Router::new()
 //!     .route_service("/mcp/{workspace}", mcp)
-//!     .layer(WorkspaceTokenLayer::new(authority, PathTemplate::new("/mcp/{workspace}")?));
+//!     .layer(WorkspaceTokenLayer::new(authority, PathTemplate::new("/mcp/{workspace}")));
 //! # Ok(())
 //! # }
 //! ```

@@ -42,11 +42,13 @@ pub(crate) struct Envelope {
 
 impl Message {
     pub(crate) fn read(body: &Bytes) -> Self {
-        // Twice, so that what is no JSON at all is told apart; the second time for bad messages only.
-        match serde_json::from_slice::<Wire<'_>>(body) {
-            Ok(wire) => Self::Envelope(wire.into()),
-            Err(_) if serde_json::from_slice::<&RawValue>(body).is_ok() => Self::NotJsonRpc,
-            Err(_) => Self::NotJson,
+        // An array would pass for a struct whose fields it lists in order.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        let wire = is_object.then(|| serde_json::from_slice::<Wire<'_>>(body));
+        match wire {
+            Some(Ok(wire)) => Self::Envelope(wire.into()),
+            _ if serde_json::from_slice::<&RawValue>(body).is_ok() => Self::NotJsonRpc,
+            _ => Self::NotJson,
         }
     }
 
