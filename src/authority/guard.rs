@@ -12,7 +12,6 @@ use pin_project_lite::pin_project;
 use super::{
     lease::Lease,
     liveness::{Registration, Use},
-    polls::POLLS,
 };
 
 pin_project! {
@@ -56,8 +55,7 @@ impl<F: Future> Future for Guarded<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // Entered before the check: a rotation waits for a poll that the check let through.
-        let _poll = POLLS.enter();
+        // Joined before the check: a rotation waits for a poll that the check let through.
         match this.registration {
             Some(registration) => registration.rewake(cx.waker()),
             None => {

@@ -268,3 +268,33 @@ async fn work_under_a_lease_that_holds_is_left_alone() {
     };
     assert_eq!(verified.lease().guard(work).await, Some(7));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotate_waits_for_work_that_is_running_at_this_moment() {
+    use std::sync::atomic::AtomicBool;
+
+    let authority = authority();
+    let issued = authority.issue(&acme(), &primary()).await.unwrap();
+    let verified = check(&authority, issued.expose_secret()).await.unwrap();
+    let (begun, over) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (lease, flags) = (
+        verified.lease().clone(),
+        (Arc::clone(&begun), Arc::clone(&over)),
+    );
+    tokio::spawn(async move {
+        let work = async {
+            flags.0.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(100));
+            flags.1.store(true, Ordering::SeqCst);
+        };
+        lease.guard(work).await
+    });
+    while !begun.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    authority.rotate(&acme(), &primary()).await.unwrap();
+    assert!(over.load(Ordering::SeqCst));
+}
