@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// It takes a look at the store.
-    Pending(PendingCheck),
+    Pending(Box<PendingCheck>),
     /// The token is not valid.
     Rejected(Rejection),
     /// The token is valid.
@@ -84,15 +84,18 @@ impl TokenAuthority {
         if let Some(problem) = self.inner.refute(&key, &claims) {
             return Verdict::Rejected(Rejection::invalid_token(problem));
         }
-        Verdict::Pending(PendingCheck {
+        Verdict::Pending(Box::new(PendingCheck {
             key,
             claims,
             presented: Zeroizing::new(token.to_vec()),
-        })
+        }))
     }
 
     /// Checks against the store.
-    pub(crate) async fn settle(&self, check: PendingCheck) -> Result<VerifiedToken, Rejection> {
+    pub(crate) async fn settle(
+        &self,
+        check: Box<PendingCheck>,
+    ) -> Result<VerifiedToken, Rejection> {
         self.inner.start_housekeeping();
         self.inner.settle(check).await
     }
@@ -133,7 +136,7 @@ impl Inner {
         knows_better.then_some(TokenProblem::Unknown)
     }
 
-    async fn settle(&self, check: PendingCheck) -> Result<VerifiedToken, Rejection> {
+    async fn settle(&self, check: Box<PendingCheck>) -> Result<VerifiedToken, Rejection> {
         // Before the read: a report that comes in while the store answers must find the cell.
         let slot = self.memory.slots.get_or_create(&check.key);
         let doubts = self.memory.slots.doubts_of(&slot);

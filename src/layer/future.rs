@@ -65,7 +65,7 @@ where
     }
 
     pub(super) fn checking(
-        check: PendingCheck,
+        check: Box<PendingCheck>,
         ready: S,
         request: Request<ReqBody>,
         gate: Arc<Gate>,

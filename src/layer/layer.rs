@@ -54,7 +54,7 @@ pub(super) struct Admission {
 pub(super) enum Decision {
     /// There is no credential and none is needed.
     Anonymous,
-    Pending(PendingCheck),
+    Pending(Box<PendingCheck>),
     Reject(Rejection),
     Verified(VerifiedToken),
 }
