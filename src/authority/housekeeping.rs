@@ -22,12 +22,16 @@ const SWEEPS_PER_FLUSH: u32 = 5;
 impl Inner {
     /// Starts the background tasks, once.
     pub(crate) fn start_housekeeping(self: &Arc<Self>) {
-        if self.housekeeping.set(()).is_err() {
+        if self.housekeeping.get().is_some() {
             return;
         }
+        // Outside of a runtime, the next check inside of one starts it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
+        if self.housekeeping.set(()).is_err() {
+            return;
+        }
         runtime.spawn(keep_house(Arc::downgrade(self)));
         if self.freshness == Freshness::Unwatched {
             runtime.spawn(poll_store(Arc::downgrade(self), self.max_staleness / 2));

@@ -18,13 +18,11 @@ mod verify;
 use std::{
     fmt,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
-
-use tokio::sync::OnceCell;
 
 use crate::{
     cipher::{Aes256Gcm, Cipher, CipherError, ErasedCipher, KeyRing, SealKey},
@@ -117,7 +115,7 @@ pub(crate) struct Inner {
     memory: Arc<Memory>,
     freshness: Freshness,
     max_staleness: Duration,
-    housekeeping: OnceCell<()>,
+    housekeeping: OnceLock<()>,
 }
 
 /// What is remembered of the store, and how far it may be trusted. Apart from [`Inner`], since the
@@ -257,7 +255,7 @@ impl TokenAuthorityBuilder {
             memory,
             freshness,
             max_staleness: self.max_staleness,
-            housekeeping: OnceCell::new(),
+            housekeeping: OnceLock::new(),
         };
         Ok(TokenAuthority {
             inner: Arc::new(inner),

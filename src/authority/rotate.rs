@@ -255,10 +255,10 @@ impl Inner {
     ) -> EndedUses {
         let committed = self.clock.moment();
         let drained = timeout(GRACE, drain(&slot, generation)).await;
-        let left_behind = if drained.is_ok() {
-            0
-        } else {
-            slot.cell.open_below(generation.number()).total()
+        let left_behind = match drained {
+            Ok(()) => 0,
+            // Where nothing is registered, it was a poll that did not end: a handler blocks its thread.
+            Err(_) => slot.cell.open_below(generation.number()).total().max(1),
         };
         let sessions = self.end_sessions(key, generation);
         if let Freshness::Lease {
