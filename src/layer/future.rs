@@ -155,15 +155,20 @@ where
                     future,
                     lease,
                     registration,
-                } => match ready!(poll_running(future, lease, registration, cx)) {
-                    Some(Ok(response)) => {
-                        let mut response = guard(response, lease);
-                        this.manners.apply(&mut response);
-                        return Poll::Ready(Ok(response));
+                } => {
+                    // Until the body is among the waiters: a rotation that finds neither a poll nor a
+                    // waiter returns.
+                    let _poll = POLLS.enter();
+                    match ready!(poll_running(future, lease, registration, cx)) {
+                        Some(Ok(response)) => {
+                            let mut response = guard(response, lease);
+                            this.manners.apply(&mut response);
+                            return Poll::Ready(Ok(response));
+                        }
+                        Some(Err(error)) => return Poll::Ready(Err(error)),
+                        None => Rejection::new(RejectionKind::TokenEnded),
                     }
-                    Some(Err(error)) => return Poll::Ready(Err(error)),
-                    None => Rejection::new(RejectionKind::TokenEnded),
-                },
+                }
             };
             let response = this
                 .gate
@@ -186,8 +191,8 @@ fn still_live(token: VerifiedToken) -> Result<VerifiedToken, Rejection> {
 
 /// Polls the inner service as long as the lease holds; `None` is that it ended without an answer.
 ///
-/// When the lease has ended, a call that had begun is polled once more: an inner service that waits
-/// for the end as well says so in its own words, marked by [`Farewell`].
+/// Called inside of the poll gate. When the lease has ended, a call that had begun is polled once more:
+/// an inner service that waits for the end as well says so in its own words, marked by [`Farewell`].
 fn poll_running<F, B, E>(
     future: Pin<&mut F>,
     lease: &Lease,
@@ -197,7 +202,6 @@ fn poll_running<F, B, E>(
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    let _poll = POLLS.enter();
     let was_live = lease.is_live();
     if !was_live && registration.is_none() {
         return Poll::Ready(None);
