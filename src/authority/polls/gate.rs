@@ -1,25 +1,20 @@
-//! Counts the polls of guarded calls and bodies that are under way, so that a rotation can wait for them.
+//! The gate that polls go through: enter, then check the generation; and, on the other side, raise the
+//! generation, then see every stripe empty once.
 //!
-//! A call registers with its cell only when it has to wait, which costs nothing on most requests; this
-//! counter covers the moments in between, when inner code runs that was let through under the old generation.
+//! This file uses nothing but `crate::sync` and the standard library: the loom models include it as it is.
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Enough that threads rarely share one, and a rotation still reads them all in no time.
-const STRIPES: usize = 32;
-
-/// The polls under way in this process, spread over cache lines so that threads don't contend.
-pub(crate) static POLLS: Polls = Polls::new();
-
+/// The polls under way, spread over cache lines so that threads don't contend.
 #[derive(Debug)]
-pub(crate) struct Polls {
+pub(crate) struct Polls<const STRIPES: usize> {
     stripes: [Stripe; STRIPES],
 }
 
 /// A counter on a cache line (two, for adjacent-line prefetch) of its own.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Stripe(AtomicU64);
+pub(crate) struct Stripe(AtomicU64);
 
 /// One poll under way; ends when dropped.
 #[derive(Debug)]
@@ -31,16 +26,23 @@ pub(crate) struct PollGuard<'a> {
 #[derive(Debug)]
 pub(crate) struct Outstanding(Vec<usize>);
 
-impl Polls {
-    const fn new() -> Self {
-        Self {
-            stripes: [const { Stripe(AtomicU64::new(0)) }; STRIPES],
-        }
+impl Stripe {
+    /// Takes the counter ready made, since loom's is not made in a `const`.
+    pub(crate) const fn new(polls: AtomicU64) -> Self {
+        Self(polls)
+    }
+}
+
+impl<const STRIPES: usize> Polls<STRIPES> {
+    pub(crate) const fn new(stripes: [Stripe; STRIPES]) -> Self {
+        Self { stripes }
     }
 
     /// Enters a poll. Whoever enters checks its generation *afterwards*.
     pub(crate) fn enter(&self) -> PollGuard<'_> {
-        let stripe = &self.stripes[stripe_of_thread()];
+        let stripe = &self.stripes[number_of_thread() % STRIPES];
+        // Sequentially consistent with the generation: of a poll that enters and checks and a rotation
+        // that raises and looks here, at least one sees the other.
         stripe.0.fetch_add(1, Ordering::SeqCst);
         PollGuard { stripe }
     }
@@ -68,20 +70,25 @@ impl Drop for PollGuard<'_> {
     }
 }
 
-fn stripe_of_thread() -> usize {
+/// Numbers the threads in the order in which they first get here.
+fn number_of_thread() -> usize {
     use std::sync::atomic::AtomicUsize;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
-    STRIPE.with(|stripe| *stripe)
+    thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+    NUMBER.with(|number| *number)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn polls() -> Polls<4> {
+        Polls::new(std::array::from_fn(|_| Stripe::new(AtomicU64::new(0))))
+    }
+
     #[test]
     fn a_poll_is_outstanding_until_it_ends() {
-        let polls = Polls::new();
+        let polls = polls();
         let poll = polls.enter();
         let mut outstanding = polls.outstanding();
         assert!(!polls.settle(&mut outstanding));
@@ -91,7 +98,7 @@ mod tests {
 
     #[test]
     fn polls_that_began_since_are_not_waited_for() {
-        let polls = Polls::new();
+        let polls = polls();
         let mut outstanding = polls.outstanding();
         assert!(polls.settle(&mut outstanding));
         let _later = polls.enter();

@@ -1,0 +1,8 @@
+//! The models, a file for each mechanism; each takes the `Protocol` to follow, the library's own or a broken one.
+
+pub mod cold_check;
+pub mod drain;
+pub mod observe;
+pub mod poll_gate;
+pub mod wake_up;
+mod woken;

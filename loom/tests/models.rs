@@ -1,0 +1,150 @@
+//! Each sentence, and that it would be noticed if it were false.
+
+use liveness_models::{
+    explore::Explored,
+    models::{cold_check, drain, observe, poll_gate, wake_up},
+};
+
+#[track_caller]
+fn assert_holds(explored: Explored) {
+    println!("{explored:?}");
+    assert!(explored.executions > 1, "{explored:?}");
+    assert_eq!(explored.violations, 0, "{explored:?}");
+}
+
+#[track_caller]
+fn assert_caught(explored: Explored) {
+    println!("{explored:?}");
+    assert!(explored.violations > 0, "{explored:?}");
+}
+
+mod cold_check_beside_a_rotation {
+    use super::*;
+    use cold_check::{Protocol, rotation_ends_the_old_token};
+
+    #[test]
+    fn never_accepts_the_old_token_once_rotate_has_returned() {
+        assert_holds(rotation_ends_the_old_token(Protocol::Library));
+    }
+
+    #[test]
+    fn would_with_a_plain_store_in_place_of_fetch_max() {
+        assert_caught(rotation_ends_the_old_token(Protocol::PlainStore));
+    }
+
+    #[test]
+    fn would_with_a_revoked_flag_on_what_is_remembered() {
+        assert_caught(rotation_ends_the_old_token(Protocol::RevokedFlag));
+    }
+
+    #[test]
+    fn would_without_a_last_look_at_the_cell() {
+        assert_caught(rotation_ends_the_old_token(Protocol::NoLastLook));
+    }
+}
+
+mod cold_check_beside_a_report {
+    use super::*;
+    use cold_check::{Protocol, a_report_is_never_lost};
+
+    #[test]
+    fn never_loses_the_report() {
+        assert_holds(a_report_is_never_lost(Protocol::Library));
+    }
+
+    #[test]
+    fn would_with_a_cell_made_after_the_store_read() {
+        assert_caught(a_report_is_never_lost(Protocol::CellAfterRead));
+    }
+
+    #[test]
+    fn would_with_a_plain_store_in_place_of_fetch_max() {
+        assert_caught(a_report_is_never_lost(Protocol::PlainStore));
+    }
+}
+
+mod wake_up_of_who_waits {
+    use super::*;
+    use wake_up::{Protocol, no_wake_up_is_lost};
+
+    #[test]
+    fn is_never_lost_by_a_call() {
+        assert_holds(no_wake_up_is_lost(Protocol::Library));
+    }
+
+    #[test]
+    fn is_never_lost_by_a_body() {
+        assert_holds(no_wake_up_is_lost(Protocol::LibraryBody));
+    }
+
+    #[test]
+    fn would_be_lost_by_a_call_that_checks_before_it_registers() {
+        assert_caught(no_wake_up_is_lost(Protocol::CheckFirst));
+    }
+
+    #[test]
+    fn would_be_lost_by_a_body_that_checks_before_its_waker_is_in_place() {
+        assert_caught(no_wake_up_is_lost(Protocol::CheckFirstBody));
+    }
+}
+
+mod rotation_that_waits_for_streams {
+    use super::*;
+    use drain::{Protocol, the_last_to_leave_wakes_the_rotation};
+
+    #[test]
+    fn is_woken_by_the_last_to_leave() {
+        assert_holds(the_last_to_leave_wakes_the_rotation(Protocol::Library));
+    }
+
+    #[test]
+    fn would_wait_for_a_stream_that_leaves_without_a_word() {
+        assert_caught(the_last_to_leave_wakes_the_rotation(Protocol::Silent));
+    }
+}
+
+mod poll_gate_beside_a_rotation {
+    use super::*;
+    use poll_gate::{Protocol, nothing_of_the_old_generation_is_left};
+
+    #[test]
+    fn lets_nothing_of_the_old_generation_run_once_it_has_returned() {
+        assert_holds(nothing_of_the_old_generation_is_left(Protocol::Library));
+    }
+
+    #[test]
+    fn would_if_the_check_came_before_the_gate() {
+        assert_caught(nothing_of_the_old_generation_is_left(
+            Protocol::CheckBeforeEnter,
+        ));
+    }
+
+    #[test]
+    fn would_if_a_call_registered_after_it_left() {
+        assert_caught(nothing_of_the_old_generation_is_left(
+            Protocol::RegisterAfterLeave,
+        ));
+    }
+
+    #[test]
+    fn would_if_the_accesses_were_not_sequentially_consistent() {
+        assert_caught(nothing_of_the_old_generation_is_left(
+            Protocol::WeakAccesses,
+        ));
+    }
+}
+
+mod generation_of_a_cell {
+    use super::*;
+    use observe::{Protocol, generation_never_falls};
+
+    #[test]
+    fn never_falls_when_reports_overtake_each_other() {
+        assert_holds(generation_never_falls(Protocol::Library));
+    }
+
+    #[test]
+    fn would_fall_with_a_plain_store_in_place_of_fetch_max() {
+        assert_caught(generation_never_falls(Protocol::PlainStore));
+    }
+}
