@@ -195,7 +195,12 @@ fn secret_text(text: &str) -> Result<&[u8; SECRET_LENGTH], InvalidClaims> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(payload: &'a Payload) -> Result<T, InvalidClaims> {
-    serde_json::from_slice(payload.as_json()).map_err(|_| InvalidClaims)
+    let json = payload.as_json();
+    // serde reads a structure from a list of its values as well, which is not as we write it.
+    if !json.starts_with(b"{") {
+        return Err(InvalidClaims);
+    }
+    serde_json::from_slice(json).map_err(|_| InvalidClaims)
 }
 
 fn write_json(json: &mut String, claims: fmt::Arguments<'_>) {
@@ -309,6 +314,10 @@ mod tests {
             ("a null slot", good.replace(r#""primary""#, "null")),
             ("something behind", format!("{good} {{}}")),
             ("a list", String::from("[]")),
+            (
+                "the values alone",
+                format!(r#"["acme",1,1,"{jti}","primary"]"#),
+            ),
             ("nothing", String::new()),
         ];
         for (name, json) in cases {
