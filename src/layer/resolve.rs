@@ -83,7 +83,9 @@ impl<'a> RequestAddress<'a> {
         let host = self.host.to_ascii_lowercase();
         host == "localhost"
             || host.ends_with(".localhost")
-            || host.starts_with("127.")
+            || host
+                .parse::<std::net::Ipv4Addr>()
+                .is_ok_and(|address| address.is_loopback())
             || host == "[::1]"
     }
 
@@ -395,6 +397,34 @@ mod tests {
                 Some(AddressProblem::NoWorkspace),
                 "{host}"
             );
+        }
+    }
+
+    /// A page of `127.evil.test` that was rebound to this machine would otherwise be its own origin.
+    #[test]
+    fn a_name_that_begins_as_a_loopback_address_is_none() {
+        let is_loopback = |host| {
+            let parts = parts("/", &[host], Version::HTTP_11);
+            RequestAddress::of(&parts).unwrap().is_loopback()
+        };
+        for host in [
+            "localhost",
+            "acme.LOCALHOST",
+            "127.0.0.1",
+            "127.1.2.3:80",
+            "[::1]:80",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "127.evil.test",
+            "127.0.0.1.evil.test",
+            "127.1",
+            "128.0.0.1",
+            "localhost.evil.test",
+            "[::2]",
+        ] {
+            assert!(!is_loopback(host), "{host}");
         }
     }
 
