@@ -121,13 +121,21 @@ fn take_header(headers: &mut HeaderMap) -> Result<Option<Credential>, Credential
 }
 
 /// Returns where the token begins in `Bearer <token>`; the scheme's case does not count (RFC 9110 §11.1).
+///
+/// What follows the scheme but a space is a bad token of ours, and not another scheme that would be
+/// passed on with what it carries.
 fn bearer_offset(value: &[u8]) -> Option<usize> {
     let (scheme, rest) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
+    if !scheme.eq_ignore_ascii_case(b"bearer") || rest.first().is_some_and(is_scheme_byte) {
         return None;
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    (spaces > 0 || rest.is_empty()).then_some(6 + spaces)
+    Some(6 + spaces)
+}
+
+/// Returns whether a scheme's name could go on with `byte` (`tchar`, RFC 9110 §5.6.2).
+fn is_scheme_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 fn take_query(parts: &mut Parts, name: &str) -> Result<Option<Credential>, CredentialProblem> {
@@ -352,7 +360,10 @@ mod tests {
             ("Bearer   x", Some(9)),
             ("Bearer", Some(6)),
             ("Bearer ", Some(7)),
+            ("Bearer\tx", Some(6)),
+            ("Bearer,x", Some(6)),
             ("Bearerx", None),
+            ("Bearer-x", None),
             ("Basic x", None),
             ("Bear", None),
             ("", None),
