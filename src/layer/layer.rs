@@ -122,7 +122,7 @@ impl WorkspaceTokenLayer {
 
     /// Answers rejected requests with what `respond` makes, in place of a JSON-RPC error.
     ///
-    /// A 401 gets its `WWW-Authenticate` afterwards if it has none, and the
+    /// A 401, and a 400 about the credential, gets its `WWW-Authenticate` afterwards if it has none, and the
     /// [`Rejection`] goes into the response's extensions.
     pub fn with_rejection_response(
         self,
@@ -259,7 +259,7 @@ impl Gate {
             Some(respond) => respond(&rejection),
             None => response::reject(&rejection),
         };
-        if response.status() == StatusCode::UNAUTHORIZED
+        if wants_challenge(response.status(), &rejection)
             && !response.headers().contains_key(WWW_AUTHENTICATE)
         {
             response
@@ -282,6 +282,17 @@ impl Manners {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         }
+    }
+}
+
+/// RFC 6750 §3.1: a request with two credentials reads `invalid_request` in a challenge, as one with a bad one does.
+fn wants_challenge(status: StatusCode, rejection: &Rejection) -> bool {
+    match status {
+        StatusCode::UNAUTHORIZED => true,
+        StatusCode::BAD_REQUEST => {
+            matches!(rejection.kind(), RejectionKind::MalformedCredential(_))
+        }
+        _ => false,
     }
 }
 
