@@ -12,7 +12,10 @@ use crate::rejection::{CredentialProblem, Rejection, RejectionKind};
 
 /// What a request carried, taken out of it. In a request's extensions nobody else can read it.
 #[derive(Clone)]
-pub(crate) struct Captured(Arc<Result<Option<Credential>, CredentialProblem>>);
+pub(crate) struct Captured {
+    credential: Arc<Result<Option<Credential>, CredentialProblem>>,
+    in_query: bool,
+}
 
 /// The one credential of a request.
 pub(crate) struct Credential {
@@ -34,20 +37,29 @@ struct Scrubbed {
 
 impl Captured {
     pub(crate) fn as_result(&self) -> Result<Option<&Credential>, Rejection> {
-        match &*self.0 {
+        match &*self.credential {
             Ok(credential) => Ok(credential.as_ref()),
             Err(problem) => Err(Rejection::new(RejectionKind::MalformedCredential(*problem))),
         }
     }
 
-    /// Returns whether the credential came in the query, so that the answer must not be kept or referred to.
-    pub(crate) fn is_from_query(&self) -> bool {
-        matches!(
-            &*self.0,
-            Ok(Some(Credential {
-                secret: Secret::Query(_)
-            }))
-        )
+    /// Returns whether a credential stood in the query, so that the answer must not be kept or referred to.
+    pub(crate) fn was_in_query(&self) -> bool {
+        self.in_query
+    }
+
+    /// Joins what two layers took out: two credentials are one too many, wherever each was found.
+    fn join(self, inner: Self) -> Self {
+        let in_query = self.in_query || inner.in_query;
+        let credential = match (&*self.credential, &*inner.credential) {
+            (_, Ok(None)) | (Err(_), _) => self.credential,
+            (Ok(None), _) | (_, Err(_)) => inner.credential,
+            (Ok(Some(_)), Ok(Some(_))) => Arc::new(Err(CredentialProblem::Repeated)),
+        };
+        Self {
+            credential,
+            in_query,
+        }
     }
 }
 
@@ -58,6 +70,11 @@ impl Credential {
             Secret::Header(value, offset) => &value.as_bytes()[*offset..],
             Secret::Query(value) => value,
         }
+    }
+
+    /// Returns whether it stood in the query.
+    pub(crate) fn is_from_query(&self) -> bool {
+        matches!(self.secret, Secret::Query(_))
     }
 
     /// Refuses what is no token at all, but a variable that the client left empty or as it is.
@@ -75,17 +92,24 @@ impl Credential {
     }
 }
 
-/// Takes the credential out of a request; out of what an outer scrub layer captured, if there is one.
+/// Takes the credential out of a request, and what an outer scrub layer captured.
+///
+/// The request is looked through even so: the outer layer may know of fewer places.
 pub(crate) fn capture(parts: &mut Parts, query_parameter: Option<&str>) -> Captured {
-    if let Some(captured) = parts.extensions.remove::<Captured>() {
-        return captured;
-    }
+    let outer = parts.extensions.remove::<Captured>();
     let in_header = take_header(&mut parts.headers);
     let in_query = match query_parameter {
         Some(name) => take_query(parts, name),
         None => Ok(None),
     };
-    Captured(Arc::new(combine(in_header, in_query)))
+    let here = Captured {
+        in_query: !matches!(in_query, Ok(None)),
+        credential: Arc::new(combine(in_header, in_query)),
+    };
+    match outer {
+        Some(outer) => outer.join(here),
+        None => here,
+    }
 }
 
 fn combine(

@@ -62,7 +62,7 @@ pub(super) enum Decision {
 /// What the response says beside its own content.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Manners {
-    /// The credential came in the query.
+    /// A credential stood in the query.
     no_trace: bool,
     /// Where a client reads about this resource (RFC 9728 §5.1).
     resource_metadata: Option<String>,
@@ -154,7 +154,7 @@ impl Gate {
     pub(super) fn admit(&self, parts: &mut Parts) -> Admission {
         let captured = capture(parts, self.query_parameter);
         let mut manners = Manners {
-            no_trace: captured.is_from_query(),
+            no_trace: captured.was_in_query(),
             resource_metadata: None,
         };
         let decision = self
@@ -173,7 +173,11 @@ impl Gate {
         self.check_host(&address)?;
         let workspace = self.resolver.resolve(&address)?;
         self.check_origin(parts, &address)?;
-        let decision = match captured.as_result()? {
+        let credential = captured.as_result()?;
+        // A scrub layer may take out more than this layer accepts.
+        let credential = credential
+            .filter(|credential| self.query_parameter.is_some() || !credential.is_from_query());
+        let decision = match credential {
             None if self.is_optional => return Ok(Decision::Anonymous),
             None => Err(Rejection::new(RejectionKind::MissingCredential)),
             Some(credential) => credential.refuse_placeholder().map(|()| {

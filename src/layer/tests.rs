@@ -151,6 +151,48 @@ async fn the_scrub_layer_hides_the_credential_from_the_layers_between() {
 }
 
 #[tokio::test]
+async fn what_an_outer_scrub_layer_does_not_know_of_is_taken_out_all_the_same() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let layer = layer(&authority).with_query_token("token");
+    let inner = service_fn(async |request: Request<NoBody>| {
+        Ok::<_, Infallible>(Response::new(Full::from(request.uri().to_string())))
+    });
+    let service = CredentialScrubLayer::new().layer(layer.layer(inner));
+    let target = format!("/x?a=1&token={token}");
+    let response = service
+        .clone()
+        .oneshot(request(&target, None))
+        .await
+        .unwrap();
+    assert_eq!(response.headers()[header::REFERRER_POLICY], "no-referrer");
+    assert_eq!(text(response).await, "/x?a=1");
+    let twice = request(&target, Some(&token));
+    let response = service.oneshot(twice).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(response.headers()[header::REFERRER_POLICY], "no-referrer");
+}
+
+#[tokio::test]
+async fn a_scrub_layer_switches_no_query_token_on() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let service =
+        CredentialScrubLayer::new()
+            .with_query_token("token")
+            .layer(
+                layer(&authority).layer(service_fn(async |_request: Request<NoBody>| {
+                    Ok::<_, Infallible>(Response::new(Full::from("let in")))
+                })),
+            );
+    let in_query = request(&format!("/x?token={token}"), None);
+    let response = service.clone().oneshot(in_query).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let in_header = service.oneshot(request("/x", Some(&token))).await.unwrap();
+    assert_eq!(in_header.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn an_optional_token_may_be_absent_but_not_wrong() {
     let authority = authority();
     let service = layer(&authority)
