@@ -121,7 +121,13 @@ impl Exchange {
     ) -> Result<Response<SessionBody<B>>, Rejection> {
         let inner_id = response.headers_mut().remove(SESSION_ID);
         match self.outgoing {
-            Outgoing::Strip => Ok(response.map(SessionBody::sessionless)),
+            Outgoing::Strip => {
+                // Nobody will ever name a session that the service opened all the same.
+                if let Some(inner_id) = inner_id {
+                    self.layer.end_inner(&inner_id);
+                }
+                Ok(response.map(SessionBody::sessionless))
+            }
             Outgoing::Open { lifetime } => {
                 let Some(inner_id) = inner_id else {
                     return Ok(response.map(SessionBody::sessionless));
@@ -138,7 +144,11 @@ impl Exchange {
             } => {
                 if ends {
                     self.layer.authority.inner().sessions.end(&session);
-                } else if inner_id.is_some() {
+                } else if let Some(inner_id) = inner_id {
+                    // Likewise one that it opened inside of this one.
+                    if inner_id.as_bytes() != session.inner_id().as_bytes() {
+                        self.layer.end_inner(&inner_id);
+                    }
                     response.headers_mut().insert(SESSION_ID, presented);
                 }
                 Ok(response.map(|body| SessionBody::of_session(body, &session, in_use)))

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use tower_layer::Layer;
 
 use super::SessionService;
@@ -71,6 +72,15 @@ impl SessionLayer {
     pub fn on_session_end(mut self, end: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.on_end = Arc::new(end);
         self
+    }
+}
+
+impl SessionLayer {
+    /// Ends a session of the inner service that has none of ours.
+    pub(super) fn end_inner(&self, inner_id: &HeaderValue) {
+        if let Ok(inner_id) = inner_id.to_str() {
+            (self.on_end)(inner_id);
+        }
     }
 }
 
