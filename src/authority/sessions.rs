@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -56,6 +56,9 @@ pub(crate) struct Session {
     last_used: AtomicU64,
     open: AtomicUsize,
     cell: Arc<Cell>,
+    /// The generation of the token that the session was opened with.
+    token: Hold,
+    is_orphan: AtomicBool,
     on_end: OnEnd,
     clock: Arc<dyn Clock>,
 }
@@ -126,6 +129,8 @@ impl SessionRegistry {
             last_used: AtomicU64::new(millis(moment)),
             open: AtomicUsize::new(0),
             cell,
+            token: lease.hold().clone(),
+            is_orphan: AtomicBool::new(false),
             on_end,
             clock: Arc::clone(clock),
         });
@@ -186,13 +191,13 @@ impl SessionRegistry {
         })
     }
 
-    /// Ends the sessions that are too old or were idle for too long.
+    /// Ends the sessions that are too old or were idle for too long, and those of tokens that ended elsewhere.
     pub(crate) fn sweep(&self) {
         self.end_all(|table| {
             table
                 .by_id
                 .values()
-                .filter(|session| session.is_over())
+                .filter(|session| session.is_over() || session.is_left_over())
                 .cloned()
                 .collect()
         });
@@ -287,6 +292,12 @@ impl Session {
         let is_idle = self.open.load(Ordering::SeqCst) == 0
             && moment.saturating_since(Moment::from_start(used)) > self.idle;
         is_idle || moment >= self.expires_at_moment || self.clock.now() >= self.expires_at
+    }
+
+    /// Returns whether the token ended before the last call of this already: a rotation of this
+    /// process, which counts the sessions that it ends, has then had its time.
+    fn is_left_over(&self) -> bool {
+        !self.token.is_live() && self.is_orphan.swap(true, Ordering::SeqCst)
     }
 
     fn end(&self) {
