@@ -1,5 +1,6 @@
 //! What an authority does by itself, in one background task: notes last uses, ends idle sessions, and
-//! polls a store that reports nothing.
+//! polls a store that reports nothing, has fallen silent, or may have missed something: a check reads
+//! through by itself, an open stream would never know.
 //!
 //! The task begins with the first token that is looked up and ends with the authority.
 
@@ -33,8 +34,22 @@ impl Inner {
             return;
         }
         runtime.spawn(keep_house(Arc::downgrade(self)));
-        if self.freshness == Freshness::Unwatched {
-            runtime.spawn(poll_store(Arc::downgrade(self), self.max_staleness / 2));
+        let resyncs = self.memory.slots.resyncs();
+        runtime.spawn(poll_store(
+            Arc::downgrade(self),
+            resyncs,
+            self.max_staleness / 2,
+        ));
+    }
+
+    /// Returns whether the store's reports are behind by more than memory is trusted.
+    fn is_silent(&self) -> bool {
+        match self.freshness {
+            Freshness::Immediate => false,
+            Freshness::Lease { duration, .. } => self.memory.confirmed().is_none_or(|confirmed| {
+                self.clock.moment().saturating_since(confirmed) > duration.min(self.max_staleness)
+            }),
+            Freshness::Unwatched => true,
         }
     }
 
@@ -52,7 +67,9 @@ impl Inner {
     }
 
     /// Reads every slot that something waits on, as a store that reports changes would have reported.
-    async fn poll_watched(&self) {
+    /// Returns whether all could be read.
+    async fn poll_watched(&self) -> bool {
+        let mut all = true;
         let watched = self
             .memory
             .slots
@@ -62,9 +79,14 @@ impl Inner {
                 Ok(Some(record)) => {
                     slot.cell.observe(record.generation.number());
                 }
-                Ok(None) | Err(_) => slot.doubt(),
+                Ok(None) => slot.doubt(),
+                Err(_) => {
+                    slot.doubt();
+                    all = false;
+                }
             }
         }
+        all
     }
 }
 
@@ -82,12 +104,15 @@ async fn keep_house(authority: Weak<Inner>) {
     }
 }
 
-async fn poll_store(authority: Weak<Inner>, interval: Duration) {
+async fn poll_store(authority: Weak<Inner>, mut resyncs: u64, interval: Duration) {
     loop {
         sleep(interval).await;
         let Some(inner) = authority.upgrade() else {
             return;
         };
-        inner.poll_watched().await;
+        let seen = inner.memory.slots.resyncs();
+        if (seen != resyncs || inner.is_silent()) && inner.poll_watched().await {
+            resyncs = seen;
+        }
     }
 }

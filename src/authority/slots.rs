@@ -110,6 +110,11 @@ impl SlotTable {
         self.resyncs.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Returns how often everything was doubted.
+    pub(super) fn resyncs(&self) -> u64 {
+        self.resyncs.load(Ordering::SeqCst)
+    }
+
     /// Returns a number that rises whenever what is remembered of `slot` is doubted.
     pub(super) fn doubts_of(&self, slot: &Slot) -> u64 {
         // Both only rise, so their sum stands still only if both do.
