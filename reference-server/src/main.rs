@@ -1,2 +1,3 @@
-//! wst
+//! The binary `wst`; see the library of the same package.
+
 fn main() {}

@@ -1,0 +1,84 @@
+//! The server's own tables in the workspace database: one connection that writes, one that reads.
+//!
+//! Each connection lives on a thread of its own, so that SQLite's blocking calls never stop the
+//! runtime. The token store has its own connections to the same file; it is asked for a slot's
+//! generation inside the server's transactions, see [`lease`].
+
+mod error;
+pub(crate) mod ids;
+pub(crate) mod lease;
+pub(crate) mod meta;
+mod migrations;
+mod worker;
+
+use anyhow::Context as _;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tower_workspace_token_sqlite::SqliteStore;
+
+pub use error::DatabaseError;
+use worker::Worker;
+
+/// The server's connections. Cheap to clone; clones share the threads.
+#[derive(Clone, Debug)]
+pub struct Database {
+    writer: Worker,
+    reader: Worker,
+}
+
+impl Database {
+    /// Opens connections to the database of `store`, and brings the server's tables up to date.
+    ///
+    /// # Errors
+    /// The tables are damaged, were made by a newer version, or cannot be written.
+    pub fn open(store: &SqliteStore) -> anyhow::Result<Self> {
+        let connect = || store.connection().context("cannot open the database");
+        let mut connection = connect()?;
+        migrations::run(&mut connection)
+            .with_context(|| format!("cannot use the database {}", store.path().display()))?;
+        let reader = connect()?;
+        reader.pragma_update(None, "query_only", true)?;
+        Ok(Self {
+            writer: Worker::start("wst-db-write", connection)?,
+            reader: Worker::start("wst-db-read", reader)?,
+        })
+    }
+
+    /// Runs `work` in a transaction that is committed if it returns `Ok`.
+    ///
+    /// Durable on `Ok`. Keep it short: all writes of the process wait for it.
+    pub(crate) async fn write<T, E>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        let job = move |connection: &mut Connection| {
+            // Immediate, so that two writers wait for each other instead of failing half-way.
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(DatabaseError::from)?;
+            let outcome = work(&transaction)?;
+            transaction.commit().map_err(DatabaseError::from)?;
+            Ok(outcome)
+        };
+        self.writer.run(job).await.map_err(E::from)?
+    }
+
+    /// Runs `work` on the reading connection, in one snapshot.
+    pub(crate) async fn read<T, E>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        let job = move |connection: &mut Connection| {
+            let snapshot = connection.transaction().map_err(DatabaseError::from)?;
+            work(&snapshot)
+        };
+        self.reader.run(job).await.map_err(E::from)?
+    }
+}

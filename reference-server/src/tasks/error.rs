@@ -1,0 +1,79 @@
+//! What can go wrong with tasks, sorted by what the caller can do.
+
+use std::{error, fmt};
+
+use crate::db::DatabaseError;
+
+/// A failure; its text is fit for whoever asked.
+#[derive(Debug)]
+pub struct TaskError {
+    kind: TaskErrorKind,
+    source: Option<Box<dyn error::Error + Send + Sync>>,
+}
+
+/// Sorts a [`TaskError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskErrorKind {
+    /// The workspace was archived: nothing is added to it.
+    Archived,
+    /// What was asked for is not allowed, and why.
+    Invalid(&'static str),
+    /// There is no such task in the workspace.
+    NoTask,
+    /// There is no such workspace.
+    NoWorkspace,
+    /// The agent's token was regenerated or revoked: nothing was written.
+    TokenRegenerated,
+    /// The database failed.
+    Unavailable,
+}
+
+impl TaskError {
+    pub(crate) fn new(kind: TaskErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    pub(crate) fn unavailable(source: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
+        Self {
+            kind: TaskErrorKind::Unavailable,
+            source: Some(source.into()),
+        }
+    }
+
+    /// Returns what sort of error this is.
+    pub fn kind(&self) -> TaskErrorKind {
+        self.kind
+    }
+}
+
+impl From<DatabaseError> for TaskError {
+    fn from(error: DatabaseError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl From<rusqlite::Error> for TaskError {
+    fn from(error: rusqlite::Error) -> Self {
+        DatabaseError::from(error).into()
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            TaskErrorKind::Archived => "the workspace was archived",
+            TaskErrorKind::Invalid(problem) => problem,
+            TaskErrorKind::NoTask => "there is no such task in this workspace",
+            TaskErrorKind::NoWorkspace => "there is no such workspace",
+            TaskErrorKind::TokenRegenerated => "the workspace token was regenerated",
+            TaskErrorKind::Unavailable => "the tasks cannot be reached right now",
+        })
+    }
+}
+
+impl error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}

@@ -1,0 +1,89 @@
+//! Announces what was added to a workspace to whoever waits for it, in this process.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::broadcast::{self, error::RecvError};
+use tower_workspace_token::id::WorkspaceId;
+
+use super::{Actor, Message, Task};
+
+/// Something that was committed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message was added to a task.
+    MessageAdded(Arc<Message>),
+    /// A task was added.
+    TaskAdded(Arc<Task>),
+    /// More was added than was kept for this subscriber: look for yourself.
+    Missed,
+}
+
+/// What a subscriber holds.
+#[derive(Debug)]
+pub struct Subscription {
+    events: broadcast::Receiver<Event>,
+}
+
+/// How many events are kept for a subscriber that is slow to read.
+const KEPT: usize = 64;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hub {
+    workspaces: Arc<Mutex<HashMap<WorkspaceId, broadcast::Sender<Event>>>>,
+}
+
+impl Event {
+    /// Returns who added it, where that is known.
+    pub fn author(&self) -> Option<Actor> {
+        match self {
+            Self::MessageAdded(message) => Some(message.author),
+            Self::TaskAdded(task) => Some(task.author),
+            Self::Missed => None,
+        }
+    }
+}
+
+impl Subscription {
+    /// Waits for the next event. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Event {
+        match self.events.recv().await {
+            Ok(event) => event,
+            Err(RecvError::Lagged(_)) => Event::Missed,
+            // Nobody can add anything any longer.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+impl Hub {
+    pub(super) fn subscribe(&self, workspace: &WorkspaceId) -> Subscription {
+        let mut workspaces = self.workspaces();
+        let sender = workspaces
+            .entry(*workspace)
+            .or_insert_with(|| broadcast::channel(KEPT).0);
+        Subscription {
+            events: sender.subscribe(),
+        }
+    }
+
+    pub(super) fn publish(&self, workspace: &WorkspaceId, event: Event) {
+        let mut workspaces = self.workspaces();
+        let nobody_listens = workspaces
+            .get(workspace)
+            .is_some_and(|sender| sender.send(event).is_err());
+        if nobody_listens {
+            workspaces.remove(workspace);
+        }
+    }
+
+    fn workspaces(&self) -> MutexGuard<'_, HashMap<WorkspaceId, broadcast::Sender<Event>>> {
+        // Nothing panics while the lock is held with the map half-changed.
+        self.workspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,25 @@
+//! Times of the server's own rows: milliseconds since 1970 in the database, RFC 3339 for readers.
+
+use tower_workspace_token::clock::{Clock as _, SystemClock, Timestamp};
+
+/// Returns the time as a column holds it.
+pub(crate) fn now() -> i64 {
+    millis(SystemClock.now())
+}
+
+/// Returns `timestamp` as readers see it.
+pub(crate) fn show(timestamp: Timestamp) -> String {
+    rfc3339(millis(timestamp))
+}
+
+/// Returns a column's time as readers see it.
+pub(crate) fn rfc3339(millis: i64) -> String {
+    jiff::Timestamp::from_millisecond(millis)
+        // What no calendar holds is shown as the last day that one does.
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
+}
+
+fn millis(timestamp: Timestamp) -> i64 {
+    i64::try_from(timestamp.as_millis()).unwrap_or(i64::MAX)
+}
