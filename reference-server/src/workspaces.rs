@@ -35,6 +35,12 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<WorkspaceInfo>, Databa
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Returns whether there is any workspace.
+pub(crate) fn any(connection: &Connection) -> Result<bool, DatabaseError> {
+    let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM workspaces)")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
 pub(crate) fn insert(
     connection: &Connection,
     id: &WorkspaceId,

@@ -1,0 +1,311 @@
+//! The key file: two rings of keys, as text that people can copy and back up.
+//!
+//! One key per line: ring, role, and 32 bytes in base64 (RFC 4648 §4). Each ring has one primary.
+//!
+//! ```text
+//! signing primary 3q2+7w...=
+//! sealing primary yv66vg...=
+//! sealing retired AAECAw...=
+//! ```
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use secrecy::SecretBox;
+use tower_workspace_token::{
+    authority::Keys,
+    cipher::{KeyRing, RingKey, SealKey},
+    jwt::SigningKey,
+};
+use zeroize::Zeroizing;
+
+use super::{DataDir, create_private};
+
+/// Where the keys are.
+#[derive(Debug)]
+pub(crate) enum KeySource {
+    /// In the data directory, where we made them.
+    DataDir,
+    /// In a file that somebody hands over: systemd, a container, an operator.
+    Given(PathBuf),
+}
+
+impl KeySource {
+    /// Reads the keys; a data directory without a database and without keys gets new ones.
+    pub(crate) fn read_or_create(&self, data_dir: &DataDir) -> anyhow::Result<Keys> {
+        let is_missing = !self.path(data_dir).exists();
+        match self {
+            Self::DataDir if is_missing && !data_dir.has_database() => create(data_dir),
+            _ => self.read(data_dir),
+        }
+    }
+
+    /// Reads the keys that are there.
+    pub(crate) fn read(&self, data_dir: &DataDir) -> anyhow::Result<Keys> {
+        let path = self.path(data_dir);
+        let text = match File::open(&path) {
+            Ok(file) => read_private(file, self.is_given()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
+                "the key file {} is missing, and without it no token in the database can be checked: put it back from its backup, or say with --key-file where it is; nothing was changed",
+                path.display()
+            ),
+            Err(error) => Err(error.into()),
+        };
+        let context = || format!("cannot use the key file {}", path.display());
+        parse(&text.with_context(context)?).with_context(context)
+    }
+
+    fn path(&self, data_dir: &DataDir) -> PathBuf {
+        match self {
+            Self::DataDir => data_dir.key_file(),
+            Self::Given(path) => path.clone(),
+        }
+    }
+
+    fn is_given(&self) -> bool {
+        matches!(self, Self::Given(_))
+    }
+}
+
+fn create(data_dir: &DataDir) -> anyhow::Result<Keys> {
+    let keys = Keys::generate()?;
+    let path = data_dir.key_file();
+    write(data_dir, &path, &keys).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(keys)
+}
+
+/// Writes the file whole or not at all, and never over another one.
+fn write(data_dir: &DataDir, path: &Path, keys: &Keys) -> io::Result<()> {
+    let unfinished = path.with_extension("keys.new");
+    let _ = fs::remove_file(&unfinished);
+    let mut file = create_private(&unfinished)?;
+    file.write_all(render(keys).as_bytes())?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&unfinished, path);
+    fs::remove_file(&unfinished)?;
+    linked?;
+    data_dir.sync()
+}
+
+fn render(keys: &Keys) -> Zeroizing<String> {
+    // Enough for two keys, so that the text does not move while it grows.
+    let mut text = Zeroizing::new(String::with_capacity(1024));
+    text.push_str(HEAD);
+    let primaries = [
+        ("signing", keys.signing.primary().expose_secret()),
+        ("sealing", keys.sealing.primary().expose_secret()),
+    ];
+    for (ring, key) in primaries {
+        text.push_str(ring);
+        text.push_str(" primary ");
+        BASE64_STANDARD.encode_string(key, &mut text);
+        text.push('\n');
+    }
+    text
+}
+
+fn read_private(mut file: File, is_given: bool) -> anyhow::Result<Zeroizing<String>> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        bail!("it is not a file");
+    }
+    check_mode(metadata.permissions().mode(), metadata.uid(), is_given)?;
+    if metadata.len() > MAX_LENGTH {
+        bail!("it is too long for a key file");
+    }
+    // Room for all of it and the byte that shows the end, so that the text does not move.
+    let mut text = Zeroizing::new(String::with_capacity(metadata.len() as usize + 1));
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn check_mode(mode: u32, owner: u32, is_given: bool) -> anyhow::Result<()> {
+    let others = mode & 0o077;
+    // systemd and container runtimes hand credentials over as root's, readable by the service's group.
+    let is_credential = is_given && owner == 0 && others == 0o040;
+    if others != 0 && !is_credential {
+        bail!(
+            "other users can read it (mode {:04o}): run `chmod 600` on it, and if it was so for long, take new keys",
+            mode & 0o7777
+        );
+    }
+    let us = rustix::process::geteuid().as_raw();
+    if owner != us && owner != 0 {
+        bail!("it belongs to another user: run `chown` on it");
+    }
+    Ok(())
+}
+
+fn parse(text: &str) -> anyhow::Result<Keys> {
+    let (mut signing, mut sealing) = (Ring::default(), Ring::default());
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        parse_line(line, &mut signing, &mut sealing)
+            .with_context(|| format!("line {}", index + 1))?;
+    }
+    Ok(Keys {
+        signing: signing.close("signing")?,
+        sealing: sealing.close("sealing")?,
+    })
+}
+
+/// Reads a line. No error holds any part of it.
+fn parse_line(
+    line: &str,
+    signing: &mut Ring<SigningKey>,
+    sealing: &mut Ring<SealKey>,
+) -> anyhow::Result<()> {
+    let mut words = line.split_ascii_whitespace();
+    let (Some(ring), Some(role), Some(key), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        bail!("expected three words: ring, role and key");
+    };
+    let is_primary = match role {
+        "primary" => true,
+        "retired" => false,
+        _ => bail!("a key is primary or retired"),
+    };
+    let secret = decode(key)?;
+    match ring {
+        "signing" => signing.add(is_primary, SigningKey::from_bytes(secret)),
+        "sealing" => sealing.add(is_primary, SealKey::from_bytes(secret)),
+        _ => bail!("a ring is signing or sealing"),
+    }
+}
+
+fn decode(text: &str) -> anyhow::Result<SecretBox<[u8; 32]>> {
+    // As long as the decoder wants, which reckons with whole groups of three bytes.
+    let mut bytes = Zeroizing::new([0; 48]);
+    let length = BASE64_STANDARD
+        .decode_slice(text, bytes.as_mut_slice())
+        // The decoder's own error would quote a character of the key.
+        .map_err(|_| anyhow!("the key is not 32 bytes in base64"))?;
+    if length != 32 {
+        bail!("the key has {length} bytes and needs 32");
+    }
+    Ok(SecretBox::init_with_mut(|key: &mut [u8; 32]| {
+        key.copy_from_slice(&bytes[..32]);
+    }))
+}
+
+/// The keys of one ring, as they are read.
+struct Ring<K> {
+    primary: Option<K>,
+    retired: Vec<K>,
+}
+
+impl<K> Default for Ring<K> {
+    fn default() -> Self {
+        Self {
+            primary: None,
+            retired: Vec::new(),
+        }
+    }
+}
+
+impl<K: RingKey> Ring<K> {
+    fn add(&mut self, is_primary: bool, key: K) -> anyhow::Result<()> {
+        if !is_primary {
+            self.retired.push(key);
+        } else if self.primary.replace(key).is_some() {
+            bail!("the ring has a primary already");
+        }
+        Ok(())
+    }
+
+    fn close(self, name: &str) -> anyhow::Result<KeyRing<K>> {
+        let primary = self
+            .primary
+            .ok_or_else(|| anyhow!("it holds no primary {name} key"))?;
+        self.retired
+            .into_iter()
+            .try_fold(KeyRing::new(primary), KeyRing::with_retired)
+            .with_context(|| format!("{name} keys"))
+    }
+}
+
+const HEAD: &str = "\
+# The keys of the workspace tokens in this directory. Whoever has them and the database has the tokens.
+# Keep a copy in a safe place, apart from backups of the database: without it these are worth nothing.
+";
+
+const MAX_LENGTH: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        let keys = Keys::generate().unwrap();
+        let read = parse(&render(&keys)).unwrap();
+        assert_eq!(read.signing.primary().id(), keys.signing.primary().id());
+        assert_eq!(read.sealing.primary().id(), keys.sealing.primary().id());
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_key_file_and_quotes_none_of_it() {
+        let key = BASE64_STANDARD.encode([7; 32]);
+        let short = BASE64_STANDARD.encode([7; 31]);
+        for (name, text) in [
+            ("empty", String::new()),
+            ("no sealing key", format!("signing primary {key}")),
+            (
+                "two primaries",
+                format!("signing primary {key}\nsigning primary {key}\nsealing primary {key}"),
+            ),
+            (
+                "same key twice",
+                format!("signing primary {key}\nsigning retired {key}\nsealing primary {key}"),
+            ),
+            (
+                "short key",
+                format!("signing primary {short}\nsealing primary {key}"),
+            ),
+            (
+                "unknown ring",
+                format!("signing primary {key}\nsealing primary {key}\nother primary {key}"),
+            ),
+            (
+                "unknown role",
+                format!("signing primary {key}\nsealing primary {key}\nsealing spare {key}"),
+            ),
+            (
+                "not base64",
+                format!("signing primary {key}!\nsealing primary {key}"),
+            ),
+            (
+                "four words",
+                format!("signing primary {key} x\nsealing primary {key}"),
+            ),
+        ] {
+            let error = format!("{:#}", parse(&text).unwrap_err());
+            assert!(!error.contains(&key[..8]), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn takes_a_groups_credential_only_from_root_and_only_if_given() {
+        let us = rustix::process::geteuid().as_raw();
+        assert!(check_mode(0o100_600, us, false).is_ok());
+        assert!(check_mode(0o100_440, 0, true).is_ok());
+        for (mode, owner, is_given) in [
+            (0o100_440, 0, false),
+            (0o100_444, 0, true),
+            (0o100_660, 0, true),
+            (0o100_644, us, false),
+            (0o100_600, us + 1, true),
+        ] {
+            assert!(check_mode(mode, owner, is_given).is_err(), "{mode:o}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The data directory: who may make it, who holds it, and what lies in it.
+//!
+//! | file | what | mode |
+//! |---|---|---|
+//! | `workspaces.db` (`-wal`, `-shm`) | workspaces, sealed tokens, tasks | 0600 |
+//! | `workspaces.keys` | the keys, unless they are given elsewhere | 0600 |
+//! | `control.sock` | where commands reach the server that holds the directory | 0600 |
+//! | `lock` | held by the server, or by a command that works without one | 0600 |
+//! | `.gitignore` | `*` | 0600 |
+
+pub(crate) mod keys;
+mod lock;
+mod probe;
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{
+            DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::error::{AppError, ErrorCode};
+
+pub(crate) use lock::DataDirLock;
+pub(crate) use probe::probe_writes;
+
+/// An open data directory.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    handle: File,
+}
+
+impl DataDir {
+    /// Opens the directory, and makes it where there is none: for `serve` alone.
+    pub(crate) fn open_or_create(path: &Path) -> anyhow::Result<Self> {
+        if !path.exists() {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(OWNER_ONLY)
+                .create(path)
+                .with_context(|| format!("cannot make the data directory {}", path.display()))?;
+        }
+        let data_dir = Self::open_existing(path)?;
+        data_dir.claim()?;
+        data_dir.write_gitignore()?;
+        Ok(data_dir)
+    }
+
+    /// Opens a directory that a server has made.
+    pub(crate) fn open(path: &Path) -> Result<Self, AppError> {
+        if !path.join(LOCK).exists() && !path.join(DATABASE).exists() {
+            return Err(AppError::new(
+                ErrorCode::NoDataDir,
+                format!(
+                    "no data directory at {}: start `wst serve` or give --data-dir",
+                    path.display()
+                ),
+            ));
+        }
+        Ok(Self::open_existing(path)?)
+    }
+
+    fn open_existing(path: &Path) -> anyhow::Result<Self> {
+        let open = || -> std::io::Result<Self> {
+            Ok(Self {
+                path: std::path::absolute(path)?,
+                handle: File::options()
+                    .read(true)
+                    .custom_flags(rustix::fs::OFlags::DIRECTORY.bits() as i32)
+                    .open(path)?,
+            })
+        };
+        open().with_context(|| format!("cannot open the data directory {}", path.display()))
+    }
+
+    /// Makes the directory private, and refuses one that holds somebody else's files.
+    fn claim(&self) -> anyhow::Result<()> {
+        let metadata = self.handle.metadata()?;
+        if metadata.mode() & 0o7777 == OWNER_ONLY {
+            return Ok(());
+        }
+        let path = self.path.display();
+        if !self.holds_only_ours()? {
+            bail!(
+                "{path} is open to other users and holds other files: give --data-dir a directory of its own"
+            );
+        }
+        self.handle
+            .set_permissions(fs::Permissions::from_mode(OWNER_ONLY))
+            .with_context(|| format!("cannot make {path} private: run `chmod 700` on it"))
+    }
+
+    fn holds_only_ours(&self) -> anyhow::Result<bool> {
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            let is_ours = [LOCK, KEYS, CONTROL, GITIGNORE, "lost+found"].contains(&name.as_ref())
+                || name.starts_with(DATABASE);
+            if !is_ours {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_gitignore(&self) -> anyhow::Result<()> {
+        let path = self.path.join(GITIGNORE);
+        match create_private(&path) {
+            Ok(mut file) => file.write_all(b"*\n").context("cannot write .gitignore"),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot write {}", path.display())),
+        }
+    }
+
+    /// Returns the path of the directory, as an absolute one.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    /// Returns whether there is a database with anything in it.
+    pub(crate) fn has_database(&self) -> bool {
+        fs::metadata(self.database()).is_ok_and(|metadata| metadata.len() > 0)
+    }
+
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.path.join(KEYS)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.path.join(LOCK)
+    }
+
+    /// Returns a path of the control socket that is short enough for a socket address, whatever the
+    /// directory's own path is; it holds as long as this does.
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.handle.as_raw_fd())).join(CONTROL)
+    }
+
+    /// Returns the user who owns the directory.
+    pub(crate) fn owner(&self) -> anyhow::Result<u32> {
+        Ok(self.handle.metadata()?.uid())
+    }
+
+    /// Makes sure that new names in the directory outlive a power failure.
+    fn sync(&self) -> std::io::Result<()> {
+        self.handle.sync_all()
+    }
+}
+
+/// Makes a file that its owner alone can use; fails if there is one.
+fn create_private(path: &Path) -> std::io::Result<File> {
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(OWNER_ONLY_FILE)
+        .open(path)
+}
+
+const OWNER_ONLY: u32 = 0o700;
+const OWNER_ONLY_FILE: u32 = 0o600;
+
+const CONTROL: &str = "control.sock";
+const DATABASE: &str = "workspaces.db";
+const GITIGNORE: &str = ".gitignore";
+const KEYS: &str = "workspaces.keys";
+const LOCK: &str = "lock";

@@ -1,0 +1,82 @@
+//! The check value: which keys a key file must hold to go with this database.
+//!
+//! A key's id is derived from the key, so a list of ids tells a wrong or replaced key file from the
+//! right one before anything is read or written with it.
+
+use anyhow::bail;
+use rusqlite::Connection;
+use tower_workspace_token::{
+    authority::Keys,
+    cipher::{KeyRing, RingKey},
+};
+
+use crate::{
+    db::{Database, DatabaseError},
+    time,
+};
+
+/// Compares `keys` with what the database needs, then notes the keys that are in use from now on.
+pub(crate) async fn check(database: &Database, keys: &Keys) -> anyhow::Result<()> {
+    let (held, used) = (held(keys), used(keys));
+    let missing = database
+        .write(move |transaction| {
+            let missing = missing(transaction, &held)?;
+            if missing.is_empty() {
+                note(transaction, &used)?;
+            }
+            Ok::<_, DatabaseError>(missing)
+        })
+        .await?;
+    if let Some((ring, id)) = missing.first() {
+        bail!(
+            "the key file does not go with this database: the {ring} key `{id}` is missing from it; put the key file back that was used before, or the database that goes with this one; nothing was changed"
+        );
+    }
+    Ok(())
+}
+
+type KeyName = (&'static str, String);
+
+fn held(keys: &Keys) -> Vec<KeyName> {
+    let mut held = ids("signing", &keys.signing);
+    held.extend(ids("sealing", &keys.sealing));
+    held
+}
+
+fn used(keys: &Keys) -> [KeyName; 2] {
+    [
+        ("signing", keys.signing.primary().id().to_string()),
+        ("sealing", keys.sealing.primary().id().to_string()),
+    ]
+}
+
+fn ids<K: RingKey>(name: &'static str, ring: &KeyRing<K>) -> Vec<KeyName> {
+    ring.iter()
+        .map(|key| (name, key.id().to_string()))
+        .collect()
+}
+
+fn missing(
+    connection: &Connection,
+    held: &[KeyName],
+) -> Result<Vec<(String, String)>, DatabaseError> {
+    let mut statement = connection.prepare("SELECT ring, id FROM required_keys ORDER BY since")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut missing: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
+    missing.retain(|(ring, id)| {
+        !held
+            .iter()
+            .any(|(held_ring, held_id)| held_ring == ring && held_id == id)
+    });
+    Ok(missing)
+}
+
+fn note(connection: &Connection, used: &[KeyName]) -> Result<(), DatabaseError> {
+    for (ring, id) in used {
+        connection.execute(
+            "INSERT INTO required_keys (ring, id, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            rusqlite::params![ring, id, time::now()],
+        )?;
+    }
+    Ok(())
+}
