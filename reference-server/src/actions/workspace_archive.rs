@@ -1,0 +1,42 @@
+//! Archiving a workspace: its tokens end, and it gets no new ones.
+
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+use super::{Action, workspace_ref};
+use crate::{app::App, error::AppError, time, workspaces};
+
+/// Archives a workspace. Doing it twice does no harm.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkspaceArchive {
+    pub(crate) workspace: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WorkspaceArchived {
+    pub(crate) sessions_ended: usize,
+    pub(crate) streams_severed: usize,
+}
+
+impl Action for WorkspaceArchive {
+    type Outcome = WorkspaceArchived;
+    const METHOD: Method = Method::POST;
+    const ROUTE: &'static str = "/workspaces/{workspace}/archive";
+
+    async fn run(self, app: &App) -> Result<WorkspaceArchived, AppError> {
+        // Alone: a token that is being issued would otherwise outlive the workspace.
+        let _alone = app.lifecycle().write().await;
+        let id = workspace_ref::find(app, &self.workspace).await?.id;
+        // First the mark: if this is interrupted, the next start of the server goes on.
+        app.database()
+            .write(move |transaction| workspaces::archive(transaction, &id, time::now()))
+            .await?;
+        let ended = app.authority().revoke_all(&id).await?;
+        tracing::info!(workspace = %id, "workspace archived");
+        Ok(WorkspaceArchived {
+            sessions_ended: ended.sessions,
+            streams_severed: ended.streams,
+        })
+    }
+}

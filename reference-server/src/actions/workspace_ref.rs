@@ -1,0 +1,57 @@
+//! How people name a workspace: by its id, or by a name that only one has.
+
+use tower_workspace_token::id::WorkspaceId;
+
+use crate::{
+    app::App,
+    error::{AppError, ErrorCode},
+    tasks::WorkspaceInfo,
+    workspaces,
+};
+
+/// Finds the workspace that `id_or_name` means, archived ones included.
+pub(super) async fn find(app: &App, id_or_name: &str) -> Result<WorkspaceInfo, AppError> {
+    let id: Option<WorkspaceId> = id_or_name.parse().ok();
+    let name = id_or_name.to_owned();
+    let (by_id, by_name) = app
+        .database()
+        .read(move |snapshot| {
+            let by_id = id.map(|id| workspaces::find(snapshot, &id)).transpose()?;
+            Ok::<_, AppError>((by_id.flatten(), workspaces::find_by_name(snapshot, &name)?))
+        })
+        .await?;
+    match by_id {
+        Some(workspace) => Ok(workspace),
+        None => the_only(by_name),
+    }
+}
+
+/// Finds the workspace, and stops if it was archived.
+pub(super) async fn find_active(app: &App, id_or_name: &str) -> Result<WorkspaceInfo, AppError> {
+    let workspace = find(app, id_or_name).await?;
+    if workspace.archived {
+        return Err(AppError::new(
+            ErrorCode::Archived,
+            "the workspace was archived: create a new one",
+        ));
+    }
+    Ok(workspace)
+}
+
+fn the_only(mut found: Vec<WorkspaceInfo>) -> Result<WorkspaceInfo, AppError> {
+    // One that was archived does not stand in the way of its successor.
+    if found.iter().any(|workspace| !workspace.archived) {
+        found.retain(|workspace| !workspace.archived);
+    }
+    match (found.pop(), found.is_empty()) {
+        (Some(workspace), true) => Ok(workspace),
+        (Some(_), false) => Err(AppError::new(
+            ErrorCode::Conflict,
+            "several workspaces have this name: give the id that `wst workspace list` shows",
+        )),
+        (None, _) => Err(AppError::new(
+            ErrorCode::NotFound,
+            "there is no such workspace: `wst workspace list` shows all",
+        )),
+    }
+}
