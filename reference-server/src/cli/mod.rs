@@ -1,0 +1,95 @@
+//! The command line: a thin face of [`actions`](crate::actions).
+
+mod args;
+mod caller;
+mod commands;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser as _, error::ErrorKind};
+
+use crate::{
+    config::{self, GlobalOptions, ServerOptions, Settings},
+    error::AppError,
+    hardening, logging, serve,
+};
+use args::{Command, CommandLine};
+use caller::Caller;
+use output::Output;
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let output = Output::new(wants_json);
+    let done =
+        hardening::harden()
+            .map_err(AppError::from)
+            .and_then(|()| match CommandLine::try_parse() {
+                Ok(command_line) => run(command_line, output),
+                Err(error) => explain(&error, output),
+            });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
+    let CommandLine { global, command } = command_line;
+    match command {
+        Command::Serve(server) => serve(&global, server),
+        Command::Workspace(command) => ask(&global, output, command),
+        Command::Token(command) => ask(&global, output, command),
+        Command::Task(command) => ask(&global, output, command),
+    }
+}
+
+fn serve(global: &GlobalOptions, server: ServerOptions) -> Result<(), AppError> {
+    let settings = Settings::settle(global, server)?;
+    logging::start(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)?;
+    let served = runtime.block_on(serve::run(settings));
+    // Whatever still runs has had its time.
+    runtime.shutdown_background();
+    served
+}
+
+/// Runs a command that asks the server, or works on the data directory itself.
+fn ask(
+    global: &GlobalOptions,
+    output: Output,
+    command: impl commands::Run,
+) -> Result<(), AppError> {
+    let settings = Settings::settle(global, ServerOptions::from_variables()?)?;
+    // What a command has to say, it says; the log is for whoever asks for it.
+    if global.log.is_some() {
+        logging::start(&settings.log)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)?;
+    runtime.block_on(async {
+        let caller = Caller::find(&settings.data_dir, &settings.keys).await?;
+        command.run(&caller, output).await
+    })
+}
+
+/// Prints help and the version; everything else is an error of usage.
+fn explain(error: &clap::Error, output: Output) -> Result<(), AppError> {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Err(AppError::usage("a command is missing: `--help` shows all"));
+    }
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        return Err(AppError::usage(config::usage_message(&text)));
+    }
+    output.plain(&text)
+}

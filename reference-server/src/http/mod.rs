@@ -1,0 +1,102 @@
+//! The public listener: health, the MCP endpoint at its three URLs, and short answers for what MCP
+//! clients try besides.
+//!
+//! From outside to inside: [`CredentialScrubLayer`] takes the credential out of the request, the trace
+//! layer logs what is left, [`by_host`] tells the server's own hosts from workspaces' and strangers',
+//! and [`WorkspaceTokenLayer`] guards the MCP endpoint, and nothing else.
+
+mod health;
+mod trace;
+mod unserved;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::Response,
+    routing::{MethodRouter, get, post},
+};
+use tower::{Layer as _, ServiceExt as _};
+use tower_workspace_token::{
+    CredentialScrubLayer, WorkspaceTokenLayer,
+    layer::{CredentialScrub, RequestAddress},
+};
+
+use crate::{app::App, mcp};
+
+/// The query parameter that clients which cannot send headers put the token into.
+const QUERY_TOKEN: &str = "token";
+
+/// The public service: the routers behind the layers that every request passes.
+pub(crate) type PublicService = CredentialScrub<<trace::Layer as tower::Layer<Router>>::Service>;
+
+/// Puts the public service together.
+pub(crate) fn service(app: &App) -> PublicService {
+    let scrub = CredentialScrubLayer::new().with_query_token(QUERY_TOKEN);
+    scrub.layer(trace::layer().layer(router(app)))
+}
+
+fn router(app: &App) -> Router {
+    let endpoint = mcp::endpoint(app);
+    let hosts = Hosts {
+        app: app.clone(),
+        own: own_host(app, endpoint.clone()),
+        workspace: workspace_host(app, endpoint),
+    };
+    let any_host = Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .with_state(app.clone());
+    any_host.fallback(by_host).with_state(hosts)
+}
+
+/// What is behind the server's own hosts, and what behind all others.
+#[derive(Clone)]
+struct Hosts {
+    app: App,
+    own: Router,
+    workspace: Router,
+}
+
+/// Sends a request to the router of its host.
+///
+/// One that is addressed to nobody here, as after DNS rebinding, goes to the workspaces' router, whose
+/// token layer turns it away before it looks at anything else.
+async fn by_host(State(hosts): State<Hosts>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let is_own = RequestAddress::of(&parts)
+        .is_ok_and(|address| hosts.app.addresses().is_own(address.host()));
+    let router = if is_own { hosts.own } else { hosts.workspace };
+    let answer = router.oneshot(Request::from_parts(parts, body)).await;
+    answer.unwrap_or_else(|never| match never {})
+}
+
+fn own_host(app: &App, endpoint: MethodRouter) -> Router {
+    let guarded = Router::new()
+        .route("/mcp/{workspace}", endpoint)
+        .route_layer(token_layer(app));
+    Router::new()
+        .route("/register", post(unserved::register))
+        .route("/.well-known/{*path}", get(unserved::well_known))
+        .with_state(app.clone())
+        .merge(guarded)
+        .fallback(unserved::not_found)
+}
+
+/// The router of a workspace's own host. The layer covers the fallback too.
+fn workspace_host(app: &App, endpoint: MethodRouter) -> Router {
+    Router::new()
+        .route("/", endpoint.clone())
+        .route("/mcp", endpoint)
+        .fallback(unserved::not_found)
+        .layer(token_layer(app))
+        .route("/register", post(unserved::register))
+}
+
+fn token_layer(app: &App) -> WorkspaceTokenLayer {
+    let addresses = app.addresses().clone();
+    let is_https = addresses.public_url().is_https();
+    let resolver = move |address: &RequestAddress<'_>| addresses.resolve(address);
+    WorkspaceTokenLayer::new(app.authority().clone(), resolver)
+        .with_query_token(QUERY_TOKEN)
+        .with_https(is_https)
+}

@@ -1,0 +1,89 @@
+//! A span for each request, of words that we know: never the query, never a header, and of the path
+//! only what looks like ours, since a client may put its token anywhere.
+
+use http::{Method, Request};
+use tower_http::{
+    classify::{ServerErrorsAsFailures, SharedClassifier},
+    trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer},
+};
+use tracing::{Level, Span};
+
+/// See [`layer`].
+pub(super) type Layer = TraceLayer<
+    SharedClassifier<ServerErrorsAsFailures>,
+    fn(&Request<hyper::body::Incoming>) -> Span,
+    (),
+    DefaultOnResponse,
+    (),
+    (),
+    DefaultOnFailure,
+>;
+
+/// Returns the layer that logs requests. It stands behind the one that takes the credential out.
+pub(super) fn layer() -> Layer {
+    TraceLayer::new_for_http()
+        .make_span_with(span as fn(&_) -> _)
+        .on_request(())
+        .on_response(DefaultOnResponse::new().level(Level::DEBUG))
+        .on_body_chunk(())
+        .on_eos(())
+}
+
+fn span(request: &Request<hyper::body::Incoming>) -> Span {
+    let (method, path) = (method(request.method()), path(request.uri().path()));
+    tracing::info_span!("request", method, path)
+}
+
+/// Returns the method by its name, if it is one that has a name.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "(other)",
+    }
+}
+
+/// Returns the path, if it is one of the server's own.
+fn path(path: &str) -> &str {
+    match path {
+        "/" | "/livez" | "/mcp" | "/readyz" | "/register" => path,
+        _ if is_workspace_path(path) => path,
+        _ if path.starts_with("/.well-known/") => "/.well-known/...",
+        _ => "(other)",
+    }
+}
+
+/// Ids are short and in lower case, so that no piece of a token passes for one.
+fn is_workspace_path(path: &str) -> bool {
+    path.strip_prefix("/mcp/").is_some_and(|id| {
+        id.len() <= crate::db::ids::ID_LENGTH
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_only_paths_of_our_own() {
+        for own in ["/", "/mcp", "/mcp/abcdefghijk", "/livez"] {
+            assert_eq!(path(own), own);
+        }
+        for foreign in [
+            "/mcp/eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl",
+            "/mcp/abcdefghijkl",
+            "/eyJhbGciOiJIUzI1NiJ9",
+            "/mcp/abc/token",
+            "",
+        ] {
+            assert_eq!(path(foreign), "(other)", "{foreign}");
+        }
+        assert_eq!(path("/.well-known/x/eyJhbGciOi"), "/.well-known/...");
+    }
+}
