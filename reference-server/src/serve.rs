@@ -1,6 +1,6 @@
 //! `wst serve`: takes the data directory, listens, and stops when it is told to.
 
-use std::{future::Future, io::Write as _};
+use std::io::Write as _;
 
 use anyhow::Context as _;
 use tokio::{
@@ -86,11 +86,9 @@ fn announce(address: &str) -> anyhow::Result<()> {
 }
 
 /// Completes when the word to stop has been given.
-fn told(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        // An error means that nobody can give the word any longer, which is the word.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }
+async fn told(mut stopped: watch::Receiver<bool>) {
+    // An error means that nobody can give the word any longer, which is the word.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 struct Signals {
