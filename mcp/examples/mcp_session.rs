@@ -132,8 +132,8 @@ async fn post(
 async fn text(response: Response<hyper::body::Incoming>) -> Result<String, Box<dyn Error>> {
     let body = response.into_body().collect().await?.to_bytes();
     let body = std::str::from_utf8(&body)?;
-    let data = body.lines().filter_map(|line| line.strip_prefix("data: "));
-    let answer: Value = serde_json::from_str(data.last().ok_or("no event")?)?;
+    let mut data = body.lines().filter_map(|line| line.strip_prefix("data: "));
+    let answer: Value = serde_json::from_str(data.next_back().ok_or("no event")?)?;
     let text = answer["result"]["content"][0]["text"].as_str();
     Ok(text.ok_or("no text")?.to_owned())
 }
