@@ -85,6 +85,8 @@ pub mod session;
 pub mod store;
 mod sync;
 pub mod token;
+#[cfg(feature = "warp")]
+pub mod warp;
 
 pub use authority::{Keys, Lease, TokenAuthority, VerifiedToken};
 pub use id::{TokenName, WorkspaceId};
