@@ -207,9 +207,15 @@ impl FromStr for PublicUrl {
         if uri.path() != "/" || uri.query().is_some() || text.contains('#') {
             bail!("a public URL ends with its host or port: there is nothing behind");
         }
-        if authority.port().is_some() && authority.port_u16().is_none() {
-            bail!("a port is a number up to 65535");
-        }
+        // By hand, since a port that is none counts as absent otherwise.
+        let port = match &authority.as_str()[authority.host().len()..] {
+            "" => None,
+            port => Some(
+                port[1..]
+                    .parse()
+                    .context("a port is a number up to 65535")?,
+            ),
+        };
         let host = authority.host().to_ascii_lowercase();
         if address(&host).is_none() {
             host.parse::<Domain>()?;
@@ -217,7 +223,7 @@ impl FromStr for PublicUrl {
         Ok(Self {
             is_https,
             host,
-            port: authority.port_u16(),
+            port,
         })
     }
 }
@@ -361,6 +367,7 @@ mod tests {
             "http://e_.com",
             "http://-e.com",
             "http://e.com:99999",
+            "http://e.com:",
             "http://e..com",
         ] {
             assert!(text.parse::<PublicUrl>().is_err(), "{text}");

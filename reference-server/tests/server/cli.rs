@@ -1,0 +1,354 @@
+//! The command line's contract: the shapes of its JSON, its exit codes, what is printed where.
+
+use serde_json::{Value, json};
+
+use crate::common::{Home, fields, text};
+
+/// Runs `check` with a server and without one: the answers are the same.
+fn with_and_without_a_server(check: impl Fn(&Home)) {
+    let home = Home::new();
+    let server = home.serve();
+    check(&home);
+    drop(server);
+    check(&home);
+}
+
+#[test]
+fn creates_a_workspace_with_its_first_token() {
+    with_and_without_a_server(|home| {
+        let created = home.json(&["workspace", "create", "acme"]);
+        assert_eq!(
+            fields(&created),
+            ["mcp_url", "secret", "token", "workspace"]
+        );
+        assert_eq!(fields(&created["workspace"]), ["id", "name"]);
+        assert_eq!(fields(&created["token"]), ["generation", "id", "name"]);
+        assert_eq!(created["workspace"]["name"], "acme");
+        assert_eq!(created["token"]["name"], "primary");
+        assert_eq!(created["token"]["generation"], 1);
+        let id = text(&created["workspace"]["id"]);
+        assert_eq!(id.len(), 11);
+        assert!(
+            id.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        );
+        assert!(text(&created["mcp_url"]).ends_with(&format!("/mcp/{id}")));
+        assert_eq!(text(&created["secret"]).split('.').count(), 3);
+    });
+}
+
+#[test]
+fn lists_workspaces_with_archived_ones() {
+    let home = Home::new();
+    let _server = home.serve();
+    let (kept, archived) = (home.create_workspace("kept"), home.create_workspace("gone"));
+    let receipt = home.json(&["workspace", "archive", &archived.id]);
+    assert_eq!(receipt, json!({"sessions_ended": 0, "streams_severed": 0}));
+    let expected = json!({"workspaces": [
+        {"id": kept.id, "name": "kept", "archived": false},
+        {"id": archived.id, "name": "gone", "archived": true},
+    ]});
+    assert_eq!(home.json(&["workspace", "list"]), expected);
+}
+
+#[test]
+fn creates_lists_rotates_and_revokes_tokens() {
+    with_and_without_a_server(|home| {
+        let id = home.create_workspace("acme").id;
+        let created = home.json(&["token", "create", "--workspace", &id, "--name", "laptop"]);
+        assert_eq!(fields(&created), ["mcp_url", "secret", "token"]);
+        assert_eq!(fields(&created["token"]), ["generation", "id", "name"]);
+
+        let rotated = home.json(&["token", "rotate", "--workspace", &id]);
+        let expected = ["generation", "secret", "sessions_ended", "streams_severed"];
+        assert_eq!(fields(&rotated), expected);
+        assert_eq!(rotated["generation"], 2);
+
+        let revoked = home.json(&["token", "revoke", "--workspace", &id, "--name", "laptop"]);
+        let expected = json!({"generation": 2, "sessions_ended": 0, "streams_severed": 0});
+        assert_eq!(revoked, expected);
+
+        let list = home.json(&["token", "list", "--workspace", &id]);
+        let tokens = list["tokens"].as_array().unwrap();
+        let shown: Vec<_> = tokens
+            .iter()
+            .map(|token| (&token["name"], &token["state"], &token["generation"]))
+            .collect();
+        let (two, active) = (&json!(2), &json!("active"));
+        let expected = [
+            (&json!("laptop"), &json!("revoked"), two),
+            (&json!("primary"), active, two),
+        ];
+        assert_eq!(shown, expected);
+        let expected = [
+            "created_at",
+            "generation",
+            "id",
+            "last_used_at",
+            "name",
+            "state",
+        ];
+        assert_eq!(fields(&tokens[0]), expected);
+        assert!(text(&tokens[0]["created_at"]).ends_with('Z'));
+        assert_eq!(tokens[0]["last_used_at"], Value::Null);
+    });
+}
+
+#[test]
+fn adds_answers_and_lists_tasks() {
+    with_and_without_a_server(|home| {
+        let id = home.create_workspace("acme").id;
+        let workspace = ["--workspace", &id];
+        let add = [
+            "task",
+            "add",
+            "--title",
+            "Fix it",
+            "--body",
+            "all of it & more",
+        ];
+        let added = home.json(&[&add[..], &workspace].concat());
+        assert_eq!(fields(&added), ["task"]);
+        assert_eq!(fields(&added["task"]), ["id"]);
+        let task = text(&added["task"]["id"]);
+        let reply = ["task", "reply", "--task", &task, "--text", "hello"];
+        let replied = home.json(&[&reply[..], &workspace].concat());
+        assert_eq!(fields(&replied["message"]), ["id"]);
+        home.json(&[&add[..], &workspace, &["--assignee", "human"]].concat());
+
+        let list = home.json(&[&["task", "list", "--limit", "1"][..], &workspace].concat());
+        assert_eq!(list["tasks"][0]["assignee"], "human");
+        let cursor = text(&list["next_cursor"]);
+        let next = [
+            "task",
+            "list",
+            "--cursor",
+            &cursor,
+            "--status",
+            "notstarted",
+        ];
+        let list = home.json(&[&next[..], &workspace].concat());
+        assert_eq!(list["tasks"][0]["id"], *task);
+        assert_eq!(list["next_cursor"], Value::Null);
+        let none = ["task", "list", "--status", "completed"];
+        let list = home.json(&[&none[..], &workspace].concat());
+        assert_eq!(list["tasks"], json!([]));
+    });
+}
+
+#[test]
+fn inspects_a_token_without_printing_it() {
+    let home = Home::new();
+    let server = home.serve();
+    let workspace = home.create_workspace("acme");
+    let inspect = |token: &str| {
+        let done = home.run_with_input(&["token", "inspect", "-", "--json"], token);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        assert!(!done.stdout.contains(token), "{}", done.stdout);
+        let signature = token.rsplit('.').next().unwrap();
+        assert!(!done.stdout.contains(signature));
+        serde_json::from_str::<Value>(&done.stdout).unwrap()
+    };
+    let current = inspect(&workspace.secret);
+    assert_eq!(current["current"], true);
+    assert_eq!(current["token"]["workspace"], *workspace.id);
+    assert_eq!(current["token"]["name"], "primary");
+    home.json(&["token", "rotate", "--workspace", "acme"]);
+    drop(server);
+    let superseded = inspect(&workspace.secret);
+    assert_eq!(superseded["current"], false);
+    assert_eq!(superseded["token"]["generation"], 1);
+    // Nothing is told of claims that nobody has signed.
+    let mut forged = workspace.secret.clone();
+    forged.pop();
+    assert_eq!(inspect(&format!("{forged}!"))["token"], Value::Null);
+    assert_eq!(inspect("not-a-token")["token"], Value::Null);
+}
+
+#[test]
+fn prints_the_secret_alone_on_standard_output() {
+    let home = Home::new();
+    let _server = home.serve();
+    let creations = [
+        ["workspace", "create", "acme"].as_slice(),
+        ["token", "create", "--workspace", "acme", "--name", "second"].as_slice(),
+        ["token", "rotate", "--workspace", "acme"].as_slice(),
+    ];
+    for arguments in creations {
+        let done = home.run(arguments);
+        let secret = done.stdout.strip_suffix('\n').unwrap();
+        assert!(secret.starts_with("eyJ") && !secret.contains(char::is_whitespace));
+        assert!(!done.stderr.is_empty() && !done.stderr.contains(secret));
+    }
+}
+
+#[test]
+fn finds_a_workspace_by_a_name_that_only_one_has() {
+    with_and_without_a_server(|home| {
+        let only = home.create_workspace("Über & Söhne / 1?").id;
+        home.create_workspace("twin");
+        home.create_workspace("twin");
+        let list = home.json(&["token", "list", "--workspace", "Über & Söhne / 1?"]);
+        let by_id = home.json(&["token", "list", "--workspace", &only]);
+        assert_eq!(list, by_id);
+        let twins = home.failure(&["token", "list", "--workspace", "twin"]);
+        assert_eq!(twins, (1, "conflict".to_owned()));
+        home.json(&["workspace", "archive", &only]);
+    });
+}
+
+#[test]
+fn every_failure_has_a_code_and_an_exit_code() {
+    with_and_without_a_server(|home| {
+        let id = home.create_workspace("failures").id;
+        let gone = home.create_workspace("gone").id;
+        home.json(&["workspace", "archive", &gone]);
+        let task = ["--task", "aaaaaaaaaaa", "--text", "x"];
+        for (arguments, expected) in [
+            (vec!["workspace", "create", ""], (2, "invalid_argument")),
+            (
+                vec!["workspace", "create", "two\nlines"],
+                (2, "invalid_argument"),
+            ),
+            (vec!["workspace", "archive", "nobody"], (1, "not_found")),
+            (vec!["workspace", "archive"], (2, "usage")),
+            (
+                vec!["token", "list", "--workspace", "nobody"],
+                (1, "not_found"),
+            ),
+            (vec!["token", "list", "--workspace", ""], (2, "usage")),
+            (vec!["token", "list"], (2, "usage")),
+            (
+                vec!["token", "create", "--workspace", &id],
+                (1, "already_exists"),
+            ),
+            (
+                vec!["token", "create", "--workspace", &id, "--name", "No"],
+                (2, "invalid_argument"),
+            ),
+            (
+                vec!["token", "create", "--workspace", &gone],
+                (1, "archived"),
+            ),
+            (
+                vec!["token", "rotate", "--workspace", &gone],
+                (1, "archived"),
+            ),
+            (
+                vec!["token", "rotate", "--workspace", &id, "--name", "none"],
+                (1, "not_found"),
+            ),
+            (
+                vec!["token", "revoke", "--workspace", &id, "--name", "none"],
+                (1, "not_found"),
+            ),
+            (
+                vec!["token", "inspect", "eyJhbGciOiJIUzI1NiJ9"],
+                (2, "usage"),
+            ),
+            (vec!["token", "inspect", "-"], (2, "invalid_argument")),
+            (
+                vec![
+                    "task",
+                    "add",
+                    "--workspace",
+                    &id,
+                    "--title",
+                    "",
+                    "--body",
+                    "",
+                ],
+                (2, "invalid_argument"),
+            ),
+            (
+                vec![
+                    "task",
+                    "add",
+                    "--workspace",
+                    &gone,
+                    "--title",
+                    "x",
+                    "--body",
+                    "",
+                ],
+                (1, "archived"),
+            ),
+            (
+                [&["task", "reply", "--workspace", &id], &task[..]].concat(),
+                (1, "not_found"),
+            ),
+            (
+                vec!["task", "list", "--workspace", &id, "--limit", "101"],
+                (2, "invalid_argument"),
+            ),
+            (
+                vec!["task", "list", "--workspace", &id, "--status", "done"],
+                (2, "usage"),
+            ),
+            (
+                vec!["task", "list", "--workspace", &id, "--cursor", "x"],
+                (2, "invalid_argument"),
+            ),
+            (vec!["nothing"], (2, "usage")),
+            (vec![], (2, "usage")),
+        ] {
+            let (exit_code, code) = home.failure(&arguments);
+            assert_eq!((exit_code, code.as_str()), expected, "{arguments:?}");
+        }
+    });
+}
+
+#[test]
+fn a_token_given_as_an_argument_is_not_repeated() {
+    let home = Home::new();
+    let _server = home.serve();
+    let done = home.run(&["token", "inspect", "eyJhbGciOiJIUzI1NiJ9"]);
+    assert_eq!(done.code, 2);
+    assert!(!done.stderr.contains("eyJ"), "{}", done.stderr);
+}
+
+#[test]
+fn commands_make_no_data_directory() {
+    let home = Home::new();
+    for arguments in [
+        ["workspace", "list"].as_slice(),
+        ["workspace", "create", "acme"].as_slice(),
+        ["token", "rotate", "--workspace", "acme"].as_slice(),
+        ["task", "list", "--workspace", "acme"].as_slice(),
+    ] {
+        let done = home.run(arguments);
+        assert_eq!(done.code, 1);
+        let expected = "no data directory at data: start `wst serve` or give --data-dir";
+        assert!(done.stderr.contains(expected), "{}", done.stderr);
+        assert!(!home.data_dir().exists());
+    }
+}
+
+#[test]
+fn the_data_directory_is_named_before_or_after_the_command_or_by_a_variable() {
+    let home = Home::new().with_variable("WST_DATA_DIR", "by-variable");
+    let _server = home.serve();
+    assert!(home.path("by-variable").exists());
+    home.create_workspace("acme");
+    let expected = home.json(&["workspace", "list"]);
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        command.env("WST_DATA_DIR", "nowhere");
+        let done = crate::common::Done::of(command);
+        serde_json::from_str::<Value>(&done.stdout).unwrap()
+    };
+    let before = ["--data-dir", "by-variable", "workspace", "list", "--json"];
+    assert_eq!(elsewhere(&before), expected);
+    let after = ["--json", "workspace", "list", "--data-dir", "by-variable"];
+    assert_eq!(elsewhere(&after), expected);
+}
+
+#[test]
+fn help_and_version_are_no_failures() {
+    let home = Home::new();
+    for argument in ["--help", "--version", "-h"] {
+        let done = home.run(&[argument]);
+        assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+        assert!(done.stdout.contains("wst"));
+    }
+}

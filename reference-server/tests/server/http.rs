@@ -1,0 +1,176 @@
+//! The public listener: hosts, credentials, and what is not there.
+
+use std::{
+    io::Read as _,
+    time::{Duration, Instant},
+};
+
+use crate::common::Home;
+
+#[test]
+fn a_workspace_has_three_urls_and_two_ways_to_send_the_token() {
+    let home = Home::new();
+    let server = home.serve();
+    let workspace = home.create_workspace("acme");
+    let bearer = format!("Bearer {}", workspace.secret);
+    let own = format!("{}.mcp.localhost:{}", workspace.id, server.port());
+    let path = format!("/mcp/{}", workspace.id);
+    for (host, path) in [
+        (server.address(), path.as_str()),
+        (&own, "/mcp"),
+        (&own, "/"),
+    ] {
+        let by_header = [("host", host), ("authorization", &bearer)];
+        let admitted = server.ask("POST", path, &by_header);
+        assert!(
+            ![400, 401, 403, 404].contains(&admitted.status),
+            "{host}{path}: {admitted:?}"
+        );
+        let in_query = format!("{path}?token={}", workspace.secret);
+        let by_query = server.ask("POST", &in_query, &[("host", host)]);
+        assert_eq!(by_query.status, admitted.status);
+        let without = server.ask("POST", path, &[("host", host)]);
+        assert_eq!(without.status, 401);
+        assert!(without.head.contains("www-authenticate: Bearer"));
+    }
+}
+
+#[test]
+fn answers_for_no_host_but_its_own() {
+    let home = Home::new();
+    let server = home.serve();
+    let workspace = home.create_workspace("acme");
+    let bearer = format!("Bearer {}", workspace.secret);
+    let path = format!("/mcp/{}", workspace.id);
+    let foreign = [
+        "evil.example",
+        "localhost.evil.example",
+        "10.0.0.1",
+        "mcp.localhost",
+        "127.0.0.1, evil.example",
+        "user@127.0.0.1",
+        "",
+    ];
+    for host in foreign {
+        for path in [
+            path.as_str(),
+            "/",
+            "/register",
+            "/.well-known/oauth-authorization-server",
+        ] {
+            let answer = server.ask("POST", path, &[("host", host), ("authorization", &bearer)]);
+            assert_eq!(answer.status, 400, "{host:?}{path}: {answer:?}");
+        }
+    }
+    let other = home.create_workspace("other");
+    let own = format!("{}.mcp.localhost", other.id);
+    let contradiction = server.ask("POST", &path, &[("host", &own), ("authorization", &bearer)]);
+    assert_eq!(contradiction.status, 400);
+    let doubled = format!(
+        "POST {path} HTTP/1.1\r\nhost: {0}\r\nhost: {0}\r\nconnection: close\r\n\r\n",
+        server.address()
+    );
+    assert_eq!(server.send(&doubled).status, 400);
+    let missing = format!("POST {path} HTTP/1.1\r\nconnection: close\r\n\r\n");
+    assert_eq!(server.send(&missing).status, 400);
+    // The positive control of all of these.
+    assert!(server.admits(&workspace.id, &workspace.secret));
+}
+
+#[test]
+fn two_credentials_are_refused() {
+    let home = Home::new();
+    let server = home.serve();
+    let workspace = home.create_workspace("acme");
+    let bearer = format!("Bearer {}", workspace.secret);
+    let target = format!("/mcp/{0}?token={1}", workspace.id, workspace.secret);
+    let both = server.ask("POST", &target, &[("authorization", &bearer)]);
+    assert_eq!(both.status, 400);
+    assert!(!both.body.contains(&workspace.secret[..20]));
+}
+
+#[test]
+fn health_is_told_to_any_host() {
+    let home = Home::new();
+    let server = home.serve();
+    for path in ["/livez", "/readyz"] {
+        let answer = server.ask("GET", path, &[("host", "10.1.2.3:8080")]);
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+    }
+}
+
+#[test]
+fn discovery_is_answered_at_once_and_repeats_nothing() {
+    let home = Home::new();
+    let server = home.serve();
+    let workspace = home.create_workspace("acme");
+    let id = &workspace.id;
+    let described = format!("/.well-known/oauth-protected-resource/mcp/{id}");
+    let begun = Instant::now();
+    for (path, expected) in [
+        (described.as_str(), 200),
+        ("/.well-known/oauth-protected-resource", 404),
+        ("/.well-known/oauth-protected-resource/mcp/NOT-AN-ID", 404),
+        ("/.well-known/oauth-authorization-server", 404),
+        ("/.well-known/openid-configuration", 404),
+        ("/nothing/here", 404),
+        ("/api/v1/workspaces", 404),
+    ] {
+        let target = format!("{path}?token={}&x=secret-query", workspace.secret);
+        let answer = server.ask("GET", &target, &[]);
+        assert_eq!(answer.status, expected, "{path}");
+        assert!(answer.head.contains("application/json"), "{path}");
+        let _: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let all = format!("{}{}", answer.head, answer.body);
+        assert!(!all.contains("secret-query") && !all.contains(&workspace.secret[90..120]));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let described = server.ask("GET", &described, &[]);
+    let described: serde_json::Value = serde_json::from_str(&described.body).unwrap();
+    assert_eq!(described["resource"], *workspace.mcp_url);
+}
+
+#[test]
+fn registration_is_refused_in_the_words_of_rfc_7591() {
+    let home = Home::new();
+    let server = home.serve();
+    let answer = server.ask("POST", "/register", &[("content-length", "0")]);
+    assert_eq!(answer.status, 400);
+    let error: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(error["error"], "invalid_client_metadata");
+    assert!(error["error_description"].is_string());
+}
+
+#[test]
+fn the_api_is_not_on_the_public_listener() {
+    let home = Home::new();
+    let server = home.serve();
+    let workspace = home.create_workspace("acme");
+    let bearer = format!("Bearer {}", workspace.secret);
+    let own = format!("{}.mcp.localhost", workspace.id);
+    for host in [server.address(), &own] {
+        let headers = [("host", host), ("authorization", &bearer)];
+        let answer = server.ask("GET", "/api/v1/workspaces", &headers);
+        assert_eq!(answer.status, 404, "{host}");
+        assert!(!answer.body.contains("acme"));
+    }
+}
+
+#[test]
+fn a_head_that_never_ends_is_cut_off() {
+    use std::io::Write as _;
+    let home = Home::new();
+    let server = home.serve();
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST /mcp HTTP/1.1\r\nhost: x\r\n")
+        .unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(25)))
+        .unwrap();
+    let begun = Instant::now();
+    let mut rest = Vec::new();
+    // Closed, with an answer or without one; a timeout of ours would be an error.
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}

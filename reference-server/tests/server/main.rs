@@ -1,0 +1,11 @@
+//! Tests of the real binary: each has a data directory and a port of its own.
+
+mod cli;
+mod common;
+mod config;
+mod data_dir;
+mod http;
+mod refusals;
+mod rotation;
+mod secrets;
+mod stop;
