@@ -1,4 +1,4 @@
-//! The command line: a thin face of [`actions`](crate::actions).
+//! The command line: a thin face of the actions.
 
 mod args;
 mod caller;

@@ -2,7 +2,7 @@
 //!
 //! Each connection lives on a thread of its own, so that SQLite's blocking calls never stop the
 //! runtime. The token store has its own connections to the same file; it is asked for a slot's
-//! generation inside the server's transactions, see [`lease`].
+//! generation inside the server's transactions, in `lease`.
 
 mod error;
 pub(crate) mod ids;

@@ -1,30 +1,42 @@
 //! A span for each request, of words that we know: never the query, never a header, and of the path
 //! only what looks like ours, since a client may put its token anywhere.
 
-use http::{Method, Request};
+use std::time::Duration;
+
+use http::{Method, Request, Response};
 use tower_http::{
     classify::{ServerErrorsAsFailures, SharedClassifier},
-    trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer},
+    trace::{DefaultOnFailure, OnResponse, TraceLayer},
 };
-use tracing::{Level, Span};
+use tracing::Span;
 
 /// See [`layer`].
-pub(super) type Layer = TraceLayer<
+pub(crate) type Layer = TraceLayer<
     SharedClassifier<ServerErrorsAsFailures>,
     fn(&Request<hyper::body::Incoming>) -> Span,
     (),
-    DefaultOnResponse,
+    LogStatus,
     (),
     (),
     DefaultOnFailure,
 >;
+
+/// Logs how a request was answered, under our own name: see `logging`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogStatus;
+
+impl<B> OnResponse<B> for LogStatus {
+    fn on_response(self, response: &Response<B>, latency: Duration, _span: &Span) {
+        tracing::debug!(status = response.status().as_u16(), ?latency, "answered");
+    }
+}
 
 /// Returns the layer that logs requests. It stands behind the one that takes the credential out.
 pub(super) fn layer() -> Layer {
     TraceLayer::new_for_http()
         .make_span_with(span as fn(&_) -> _)
         .on_request(())
-        .on_response(DefaultOnResponse::new().level(Level::DEBUG))
+        .on_response(LogStatus)
         .on_body_chunk(())
         .on_eos(())
 }

@@ -6,12 +6,13 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use tower_workspace_token::clock::{Clock as _, Moment, SystemClock};
 
 /// An empty directory and the options that `wst` gets in it.
 pub(crate) struct Home {
@@ -41,6 +42,9 @@ pub(crate) struct Workspace {
     pub(crate) secret: String,
     pub(crate) mcp_url: String,
 }
+
+/// Says how much time has gone by.
+pub(crate) struct Stopwatch(Moment);
 
 /// A response.
 #[derive(Debug)]
@@ -173,9 +177,9 @@ impl Home {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let watch = Stopwatch::start();
         while child.try_wait().unwrap().is_none() {
-            if Instant::now() > deadline {
+            if watch.elapsed() > Duration::from_secs(20) {
                 child.kill().unwrap();
                 panic!("the server runs: {arguments:?}");
             }
@@ -256,10 +260,10 @@ impl Server {
 
     /// Tells the server to stop; returns its exit code and how long it took.
     pub(crate) fn stop(mut self, signal: Signal) -> (Option<i32>, Duration) {
-        let begun = Instant::now();
+        let watch = Stopwatch::start();
         self.signal(signal);
         let status = self.child.wait().unwrap();
-        (status.code(), begun.elapsed())
+        (status.code(), watch.elapsed())
     }
 }
 
@@ -267,6 +271,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(SystemClock.moment())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        SystemClock.moment().saturating_since(self.0)
     }
 }
 

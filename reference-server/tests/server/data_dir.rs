@@ -1,15 +1,10 @@
 //! The data directory: its files, its lock, and what a kill leaves behind.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use rustix::process::Signal;
 
-use crate::common::{Done, Home, read};
+use crate::common::{Done, Home, Stopwatch, read};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -46,11 +41,11 @@ fn a_second_server_on_the_same_directory_gives_up() {
     let home = Home::new();
     let server = home.serve();
     let workspace = home.create_workspace("acme");
-    let begun = Instant::now();
+    let watch = Stopwatch::start();
     let done = home.serve_in_vain(&[]);
     assert_eq!(done.code, 1, "{}", done.stderr);
     assert!(done.stderr.contains("already"), "{}", done.stderr);
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(watch.elapsed() < Duration::from_secs(2));
     assert!(server.admits(&workspace.id, &workspace.secret));
 }
 

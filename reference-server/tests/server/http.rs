@@ -1,11 +1,8 @@
 //! The public listener: hosts, credentials, and what is not there.
 
-use std::{
-    io::Read as _,
-    time::{Duration, Instant},
-};
+use std::{io::Read as _, time::Duration};
 
-use crate::common::Home;
+use crate::common::{Home, Stopwatch};
 
 #[test]
 fn a_workspace_has_three_urls_and_two_ways_to_send_the_token() {
@@ -106,7 +103,7 @@ fn discovery_is_answered_at_once_and_repeats_nothing() {
     let workspace = home.create_workspace("acme");
     let id = &workspace.id;
     let described = format!("/.well-known/oauth-protected-resource/mcp/{id}");
-    let begun = Instant::now();
+    let watch = Stopwatch::start();
     for (path, expected) in [
         (described.as_str(), 200),
         ("/.well-known/oauth-protected-resource", 404),
@@ -124,7 +121,7 @@ fn discovery_is_answered_at_once_and_repeats_nothing() {
         let all = format!("{}{}", answer.head, answer.body);
         assert!(!all.contains("secret-query") && !all.contains(&workspace.secret[90..120]));
     }
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(watch.elapsed() < Duration::from_secs(2));
     let described = server.ask("GET", &described, &[]);
     let described: serde_json::Value = serde_json::from_str(&described.body).unwrap();
     assert_eq!(described["resource"], *workspace.mcp_url);
@@ -168,9 +165,9 @@ fn a_head_that_never_ends_is_cut_off() {
     stream
         .set_read_timeout(Some(Duration::from_secs(25)))
         .unwrap();
-    let begun = Instant::now();
+    let watch = Stopwatch::start();
     let mut rest = Vec::new();
     // Closed, with an answer or without one; a timeout of ours would be an error.
     stream.read_to_end(&mut rest).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(watch.elapsed() < Duration::from_secs(20));
 }

@@ -163,7 +163,7 @@ fn no_piece_of_a_token_or_key_is_in_a_file_or_log_at_trace() {
     }
     let log = server.log();
     assert!(
-        log.contains("DEBUG") && log.contains("path=\"/mcp/"),
+        log.contains("answered status=401") && log.contains("path=\"/mcp/"),
         "the log is at work: {log}"
     );
 
