@@ -1,28 +1,24 @@
-//! The MCP endpoint of a workspace.
+//! The MCP endpoint of a workspace: the tools through which agents work, and what is pushed to them.
 //!
 //! Requests get here behind the token layer: their extensions hold a
-//! [`VerifiedToken`](tower_workspace_token::VerifiedToken), and the credential is gone.
+//! [`VerifiedToken`](tower_workspace_token::VerifiedToken), and the credential is gone. Each tool is
+//! bound to the workspace of that token, whatever its arguments say.
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-    routing::{MethodRouter, any},
-};
-use http::StatusCode;
-use serde_json::json;
+mod handler;
+mod push;
+mod tools;
+
+use axum::routing::{MethodRouter, any_service};
+use tower_workspace_token_mcp::McpService;
 
 use crate::app::App;
+use handler::AgentHandler;
 
-/// Returns what is served at each of the three URLs of a workspace.
-pub(crate) fn endpoint(_app: &App) -> MethodRouter {
-    any(not_yet)
-}
-
-async fn not_yet() -> Response {
-    let error = json!({
-        "jsonrpc": "2.0",
-        "id": null,
-        "error": { "code": -32601, "message": "This server has no MCP tools yet." },
+/// Returns what is served at each of the three URLs of a workspace. Clones share their sessions.
+pub(crate) fn endpoint(app: &App) -> MethodRouter {
+    let tasks = app.tasks().clone();
+    let service = McpService::new(app.authority().clone(), move || {
+        Ok(AgentHandler::new(tasks.clone()))
     });
-    (StatusCode::NOT_IMPLEMENTED, Json(error)).into_response()
+    any_service(service)
 }
