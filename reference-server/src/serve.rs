@@ -53,6 +53,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     let (public, control, ()) = tokio::join!(public, control, until_signal);
     public.context("the listener failed")?;
     control.context("the control socket failed")?;
+    // While the directory is still ours: a socket without a server would only be puzzling.
+    let _ = std::fs::remove_file(data_dir.control_socket());
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod cli;
 mod common;
 mod config;
 mod data_dir;
+mod fixtures;
 mod http;
 mod refusals;
 mod rotation;
