@@ -1,4 +1,4 @@
-//! Logs, to standard error: our own lines at whatever level, others' from INFO up.
+//! Logs, to standard error: our own lines at whatever level, others' from INFO up, rmcp's from WARN.
 //!
 //! What a filter may show is bounded here and not by the filter: libraries log what they like at
 //! DEBUG and TRACE, messages and headers with credentials among it, and their next version may log
@@ -35,7 +35,17 @@ pub(crate) fn start(filter: &str) -> Result<(), AppError> {
 }
 
 fn is_fit(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO || is_ours(metadata.target())
+    is_ours(metadata.target()) || *metadata.level() <= bound(metadata.target())
+}
+
+/// rmcp logs whole notifications at INFO, with the headers of their request and what an agent asks for.
+fn bound(target: &str) -> Level {
+    let name = target.split("::").next().unwrap_or(target);
+    if name == "rmcp" {
+        Level::WARN
+    } else {
+        Level::INFO
+    }
 }
 
 /// Whole names only, and those that go on with `::` or, for the library's own crates, with `_`.
@@ -47,6 +57,12 @@ fn is_ours(target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rmcp_is_bounded_lower_than_the_rest() {
+        assert_eq!(bound("rmcp::service"), Level::WARN);
+        assert_eq!(bound("tower_http::trace"), Level::INFO);
+    }
 
     #[test]
     fn only_our_crates_are_ours() {
