@@ -1,9 +1,9 @@
 //! What `crate::sync` is for the included files: loom's primitives.
 //!
-//! loom has no sequentially consistent accesses: it takes `SeqCst` for `AcqRel`. [`AtomicU64`] therefore
-//! puts a `SeqCst` fence, which loom does have, before each access that asks for it. That is no more
-//! than the library gets: it accesses these atomics with `SeqCst` alone, and a program that does so
-//! is sequentially consistent; loom explores all of its interleavings at least.
+//! loom gets sequentially consistent accesses half right, and `SeqCst` fences wholly. One of these between
+//! any two `SeqCst` accesses of a thread comes to the same (C++20, atomics.order), so [`AtomicU64`] makes
+//! `AcqRel` accesses and such fences. Only between two: a fence beside a single one would make up for a
+//! neighbour that asks for less, and no model would notice.
 
 use loom::sync::atomic;
 pub(crate) use loom::sync::{Mutex, MutexGuard};
@@ -21,35 +21,59 @@ impl AtomicU64 {
     }
 
     pub(crate) fn load(&self, ordering: Ordering) -> u64 {
-        order(ordering);
-        self.0.load(ordering)
+        fence_between(ordering);
+        self.0.load(match ordering {
+            Ordering::SeqCst => Ordering::Acquire,
+            weaker => weaker,
+        })
     }
 
     pub(crate) fn store(&self, value: u64, ordering: Ordering) {
-        order(ordering);
+        fence_between(ordering);
+        let ordering = match ordering {
+            Ordering::SeqCst => Ordering::Release,
+            weaker => weaker,
+        };
         self.0.store(value, ordering);
     }
 
     pub(crate) fn fetch_add(&self, value: u64, ordering: Ordering) -> u64 {
-        order(ordering);
-        self.0.fetch_add(value, ordering)
+        fence_between(ordering);
+        self.0.fetch_add(value, acquire_release(ordering))
     }
 
     pub(crate) fn fetch_sub(&self, value: u64, ordering: Ordering) -> u64 {
-        order(ordering);
-        self.0.fetch_sub(value, ordering)
+        fence_between(ordering);
+        self.0.fetch_sub(value, acquire_release(ordering))
     }
 
     pub(crate) fn fetch_max(&self, value: u64, ordering: Ordering) -> u64 {
-        order(ordering);
-        self.0.fetch_max(value, ordering)
+        fence_between(ordering);
+        self.0.fetch_max(value, acquire_release(ordering))
     }
 }
 
-fn order(ordering: Ordering) {
-    if ordering == Ordering::SeqCst && !weak::is_on() {
+fn acquire_release(ordering: Ordering) -> Ordering {
+    match ordering {
+        Ordering::SeqCst => Ordering::AcqRel,
+        weaker => weaker,
+    }
+}
+
+/// Puts a fence before a `SeqCst` access, unless it is the first of its thread.
+fn fence_between(ordering: Ordering) {
+    if ordering != Ordering::SeqCst || weak::is_on() {
+        return;
+    }
+    let is_first = HAS_ACCESSED.with(|accessed| !accessed.replace(true));
+    if !is_first {
         atomic::fence(Ordering::SeqCst);
     }
+}
+
+loom::thread_local! {
+    /// Whether this thread of the model has made a `SeqCst` access.
+    static HAS_ACCESSED: std::cell::Cell<bool> = std::cell::Cell::new(false);
 }
 
 /// Takes the fences away, to show that the models would notice.
