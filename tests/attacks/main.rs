@@ -1,0 +1,27 @@
+//! Attacks on the library through axum: what users see is all that these tests see.
+//!
+//! [`table`] runs every named case against its expected answer and its positive control; the other
+//! files hold the cases, a family each, and the named tests of the rules. `docs/security-tests.md`
+//! says which test stands for which rule.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what cannot be set up has failed the test"
+)]
+
+mod claims;
+mod common;
+mod encoding;
+mod headers;
+mod hosts;
+mod http_rules;
+mod kinds;
+mod origins;
+mod paths;
+mod places;
+mod published;
+
+mod rows;
+mod secrecy;
+mod sessions;
+mod table;
+mod token_rules;
