@@ -72,6 +72,10 @@ impl TokenAuthority {
     /// session of it is left in this process, and, if the store has a lease, no other process
     /// trusts its memory of it. The work goes on if the returned future is dropped.
     ///
+    /// Don't await this in the handler of a request that came with the very token: that request is a running call
+    /// of the old generation, is answered with a 401, and the new token is lost. Rotate from where
+    /// another credential leads: an administrator's login, the command line.
+    ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if the slot holds no live token, [`ErrorKind::Conflict`] if somebody
     /// else rotated it at the same time, [`ErrorKind::Ambiguous`] if it is not known whether it was
@@ -242,6 +246,8 @@ impl Inner {
             Err(error) => return Err(error.into()),
         }
         let observed = slot.cell.observe(generation.number());
+        // What was used was the old token: it must not be noted as a use of the new one.
+        slot.take_used();
         Ok(before.max(observed))
     }
 

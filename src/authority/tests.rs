@@ -218,6 +218,16 @@ async fn the_list_shows_when_a_token_was_last_used() {
     assert_eq!(used_at, Some(Timestamp::from_secs(2_000_000_060)));
 }
 
+#[tokio::test]
+async fn a_use_of_the_old_token_is_not_one_of_the_new() {
+    let authority = authority();
+    let old = authority.issue(&acme(), &primary()).await.unwrap();
+    check(&authority, old.expose_secret()).await.unwrap();
+    authority.rotate(&acme(), &primary()).await.unwrap();
+    let listed = authority.list(&acme()).await.unwrap();
+    assert_eq!(listed[0].last_used_at, None);
+}
+
 #[test]
 fn rotating_outside_of_a_runtime_is_an_error_and_no_panic() {
     let mut rotation = Box::pin(async { authority().rotate(&acme(), &primary()).await });
