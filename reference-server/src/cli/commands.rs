@@ -35,7 +35,7 @@ impl Run for WorkspaceCommand {
                         "workspace {} ({})",
                         created.workspace.id, created.workspace.name
                     ));
-                    advise_connecting(output, &created.mcp_url);
+                    advise_connecting(output, &created.mcp_url, &created.workspace.name);
                     Ok(())
                 })
             }
@@ -131,6 +131,7 @@ impl Run for TaskCommand {
 }
 
 async fn create(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), AppError> {
+    let variable = format!("{} {}", slot.workspace.workspace, slot.name);
     let action = TokenCreate {
         workspace: slot.workspace.workspace,
         name: slot.name,
@@ -138,7 +139,7 @@ async fn create(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), 
     let created = caller.call(action).await?;
     output.outcome(&created, |output, created| {
         output.secret(&created.secret)?;
-        advise_connecting(output, &created.mcp_url);
+        advise_connecting(output, &created.mcp_url, &variable);
         Ok(())
     })
 }
@@ -213,13 +214,29 @@ fn read_token() -> Result<Secret, AppError> {
     Ok(Secret::new(token.to_owned()))
 }
 
-fn advise_connecting(output: Output, mcp_url: &str) {
+/// Says where to connect, and which variable to keep the token in: one that is `named` after what it opens.
+fn advise_connecting(output: Output, mcp_url: &str, named: &str) {
     output.advice(&format!(
         "connect to {mcp_url} with the header `Authorization: Bearer <token>`"
     ));
-    output.advice(
-        "keep the token, which is not shown again, in a variable such as WORKSPACE_TOKEN_PRIMARY",
-    );
+    output.advice(&format!(
+        "keep the token, which is not shown again, in the variable {}",
+        variable_name(named)
+    ));
+}
+
+fn variable_name(named: &str) -> String {
+    let upper = |character: char| match character.to_ascii_uppercase() {
+        upper if upper.is_ascii_alphanumeric() => upper,
+        _ => '_',
+    };
+    named
+        .chars()
+        .map(upper)
+        .fold("WORKSPACE_TOKEN_".to_owned(), |mut name, character| {
+            name.push(character);
+            name
+        })
 }
 
 fn ended(sessions: usize, streams: usize) -> String {

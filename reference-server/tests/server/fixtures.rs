@@ -9,7 +9,7 @@ use crate::common::{Home, read, text};
 #[test]
 fn opens_a_data_directory_of_version_1() {
     let home = Home::new();
-    let v1 = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1");
+    let v1 = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/v1");
     fs::create_dir(home.data_dir()).unwrap();
     for path in [home.database(), home.key_file()] {
         fs::copy(v1.join(path.file_name().unwrap()), &path).unwrap();
