@@ -63,6 +63,7 @@
 //! whatever waits on the old one, and returns when nothing of it is left. What memory keeps of a live
 //! token is a keyed tag, never the token.
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 #![cfg_attr(
     not(feature = "session"),
     expect(dead_code, unused_imports, reason = "the session layer is off")

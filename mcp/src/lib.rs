@@ -1,4 +1,5 @@
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 //! MCP services under [workspace tokens](tower_workspace_token).
 //!
 //! [`McpService`] is [rmcp]'s `StreamableHttpService` with session tokens in place of bare session ids,

@@ -1,4 +1,5 @@
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used)]
 //! The reference server of `tower-workspace-token`: workspaces, their tokens, and the tasks and
 //! messages through which agents and people work together.
 //!

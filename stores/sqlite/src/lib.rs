@@ -1,4 +1,5 @@
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 //! Workspace tokens in an SQLite file: a [`TokenStore`](tower_workspace_token::store::TokenStore) for
 //! one machine.
 //!
