@@ -7,8 +7,6 @@
 //! ```
 //! It asks itself over a real connection and exits with an error if anything is not as it should be.
 
-#![expect(clippy::print_stdout, reason = "an example shows what it does")]
-
 use std::{error::Error, net::SocketAddr};
 
 use axum::Router;
