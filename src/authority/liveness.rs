@@ -121,6 +121,25 @@ impl Cell {
         self.waiters().open_below(generation)
     }
 
+    /// Gives up on what a generation below `generation` has left open, and returns how much that is.
+    ///
+    /// It is no longer waited for or counted, and learns by [`Registration::is_dismissed`] that it
+    /// comes too late to say anything.
+    pub(crate) fn dismiss_below(&self, generation: u64) -> Severed {
+        let mut waiters = self.waiters();
+        let open = waiters.open_below(generation);
+        let (dismissed, kept): (BTreeMap<_, _>, _) = std::mem::take(&mut waiters.entries)
+            .into_iter()
+            .partition(|(_, waiter)| {
+                waiter.generation < generation && waiter.used_for != Use::Watch
+            });
+        waiters.entries = kept;
+        drop(waiters);
+        // Outside of the lock, as in `Registration::drop`.
+        drop(dismissed);
+        open
+    }
+
     /// Returns whether anything waits on the cell.
     pub(crate) fn is_watched(&self) -> bool {
         !self.waiters().entries.is_empty()
@@ -163,11 +182,21 @@ impl Hold {
 impl Registration {
     /// Wakes the task of `waker` from now on.
     pub(crate) fn rewake(&self, waker: &Waker) {
-        if let Some(waiter) = self.hold.cell.waiters().entries.get_mut(&self.id)
-            && !waiter.waker.will_wake(waker)
-        {
-            waiter.waker = waker.clone();
-        }
+        let mut waiters = self.hold.cell.waiters();
+        let replaced = match waiters.entries.get_mut(&self.id) {
+            Some(waiter) if !waiter.waker.will_wake(waker) => {
+                Some(std::mem::replace(&mut waiter.waker, waker.clone()))
+            }
+            _ => None,
+        };
+        drop(waiters);
+        // Outside of the lock: a waker may be the last owner of a task that owns a registration.
+        drop(replaced);
+    }
+
+    /// Returns whether a rotation has given up on this and returned, or is about to.
+    pub(crate) fn is_dismissed(&self) -> bool {
+        !self.hold.cell.waiters().entries.contains_key(&self.id)
     }
 }
 
@@ -303,6 +332,40 @@ mod tests {
         drop(registrations);
         assert_eq!(cell.poll_drained(2, &mut cx), Poll::Ready(()));
         assert!(!cell.is_watched());
+    }
+
+    #[test]
+    fn what_a_rotation_gave_up_on_is_not_waited_for_again() {
+        let cell = Arc::new(Cell::new());
+        cell.observe(1);
+        let hold = cell.hold(1);
+        let [stream, watch] = [Use::Stream, Use::Watch]
+            .map(|used_for| hold.register(used_for, Waker::noop().clone()));
+        cell.observe(2);
+        assert_eq!(cell.dismiss_below(2).streams, 1);
+        assert!(stream.is_dismissed() && !watch.is_dismissed());
+        assert_eq!(cell.observe(3).total(), 0);
+    }
+
+    /// As the textbook executors have it: the waker owns the task, the task what it waits with.
+    #[test]
+    fn a_waker_may_own_a_registration_of_the_same_cell() {
+        struct Owner(#[expect(dead_code, reason = "dropped, which is all")] Registration);
+        impl Wake for Owner {
+            fn wake(self: std::sync::Arc<Self>) {}
+        }
+        let cell = Arc::new(Cell::new());
+        let hold = cell.hold(0);
+        let owned = hold.register(Use::Watch, Waker::noop().clone());
+        let owner = Waker::from(std::sync::Arc::new(Owner(owned)));
+        let moved = hold.register(Use::Stream, owner);
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            moved.rewake(Waker::noop());
+            done.send(())
+        });
+        let patience = std::time::Duration::from_secs(10);
+        is_done.recv_timeout(patience).expect("no deadlock");
     }
 
     #[test]

@@ -26,6 +26,9 @@ use crate::{
 /// How long calls and streams of the old generation have to end by themselves.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How long a rotation that gave up waits for the polls of that moment.
+const LAST_WORDS: Duration = Duration::from_millis(20);
+
 /// How often a rotation tries again when the row was rewritten under it without a new generation.
 const ATTEMPTS: usize = 8;
 
@@ -264,7 +267,12 @@ impl Inner {
         let left_behind = match drained {
             Ok(()) => 0,
             // Where nothing is registered, it was a poll that did not end: a handler blocks its thread.
-            Err(_) => slot.cell.open_below(generation.number()).total().max(1),
+            Err(_) => {
+                let dismissed = slot.cell.dismiss_below(generation.number());
+                // One that asked just before may still be on its way out with its last words.
+                let _ = timeout(LAST_WORDS, settle_polls()).await;
+                dismissed.total().max(1)
+            }
         };
         let sessions = self.end_sessions(key, generation);
         if let Freshness::Lease {
@@ -299,13 +307,18 @@ impl Inner {
 /// begun under one is still running.
 async fn drain(slot: &Slot, generation: Generation) {
     // First the polls: one that is under way may yet register.
+    settle_polls().await;
+    poll_fn(|cx| slot.cell.poll_drained(generation.number(), cx)).await;
+}
+
+/// Completes when no poll is running any longer that is running now.
+async fn settle_polls() {
     let mut outstanding = POLLS.outstanding();
     let mut pause = Duration::from_micros(50);
     while !POLLS.settle(&mut outstanding) {
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(5));
     }
-    poll_fn(|cx| slot.cell.poll_drained(generation.number(), cx)).await;
 }
 
 impl EndedUses {

@@ -109,7 +109,7 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
                 match poll_while_live(inner, hold, registration, cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame)),
-                    Poll::Ready(None) if hold.is_live() => None,
+                    Poll::Ready(None) if hold.is_live() || registration.is_dismissed() => None,
                     Poll::Ready(None) => farewell.take().filter(|farewell| !farewell.is_empty()),
                 }
             }

@@ -192,7 +192,8 @@ fn still_live(token: VerifiedToken) -> Result<VerifiedToken, Rejection> {
 /// Polls the inner service as long as the lease holds; `None` is that it ended without an answer.
 ///
 /// Called inside of the poll gate. When the lease has ended, a call that had begun is polled once more:
-/// an inner service that waits for the end as well says so in its own words, marked by [`Farewell`].
+/// an inner service that waits for the end as well says so in its own words, marked by [`Farewell`]. Not
+/// so one that the rotation has given up on: whatever it did then would come after the rotation.
 fn poll_running<F, B, E>(
     future: Pin<&mut F>,
     lease: &Lease,
@@ -203,7 +204,8 @@ where
     F: Future<Output = Result<Response<B>, E>>,
 {
     let was_live = lease.is_live();
-    if !was_live && registration.is_none() {
+    let is_too_late = || registration.as_ref().is_none_or(Registration::is_dismissed);
+    if !was_live && is_too_late() {
         return Poll::Ready(None);
     }
     match future.poll(cx) {

@@ -382,6 +382,64 @@ async fn a_stream_that_nobody_reads_is_left_behind_and_gives_nothing_more() {
     assert!(body.frame().await.is_none());
 }
 
+#[tokio::test]
+async fn a_stream_that_was_left_behind_gives_no_farewell_and_is_not_waited_for_again() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let (_sender, channel) = Channel::<Bytes, Infallible>::new(4);
+    let channel = std::sync::Mutex::new(Some(channel));
+    let streaming = service_fn(move |_: Request<NoBody>| {
+        let mut response = Response::new(channel.lock().unwrap().take().unwrap());
+        response
+            .extensions_mut()
+            .insert(Farewell(Bytes::from_static(b"bye")));
+        ready(Ok::<_, Infallible>(response))
+    });
+    let service = layer(&authority).layer(tower::util::BoxCloneSyncService::new(
+        tower::buffer::Buffer::new(streaming, 1),
+    ));
+    let response = service.oneshot(request("/", Some(&token))).await.unwrap();
+    let first = rotate(&authority).await;
+    assert_eq!((first.streams, first.left_behind), (1, 1));
+    let second = rotate(&authority).await;
+    assert_eq!((second.streams, second.left_behind), (0, 0));
+    assert!(response.into_body().frame().await.is_none());
+}
+
+/// A task that gets no turn for as long as a rotation waits goes on when it gets one: not so the handler.
+#[tokio::test]
+async fn a_call_that_was_left_behind_is_not_polled_again() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let polls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = std::sync::Arc::clone(&polls);
+    let never = service_fn(move |_: Request<NoBody>| {
+        let counter = std::sync::Arc::clone(&counter);
+        std::future::poll_fn(move |_| {
+            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Poll::<Result<Response<NoBody>, Infallible>>::Pending
+        })
+    });
+    let mut call = Box::pin(
+        layer(&authority)
+            .layer(never)
+            .oneshot(request("/", Some(&token))),
+    );
+    while polls.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        assert!(poll_once(&mut call).await.is_pending());
+    }
+    let ended = rotate(&authority).await;
+    assert_eq!((ended.calls, ended.left_behind), (1, 1));
+    let response = call.await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(polls.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
+}
+
 /// Names the error type that the closure above leaves open.
 fn fix_error<S>(body: StreamBody<S>) -> StreamBody<S>
 where
