@@ -33,7 +33,7 @@ impl TokenAuthority {
         let expected = current.as_ref().map(|tombstone| tombstone.revision);
         let generation = match &current {
             None => Generation::FIRST,
-            Some(tombstone) => tombstone.generation.next().ok_or_else(exhausted)?,
+            Some(tombstone) => self.inner.generation_after(tombstone)?,
         };
         let (issued, record) = self.inner.mint(key, expected, generation).await?;
         let event = HistoryEvent::new(
@@ -50,6 +50,15 @@ impl TokenAuthority {
 }
 
 impl Inner {
+    /// Returns the generation that follows `record`, and whatever this process knows to have followed it:
+    /// where an older row was put back, the next token would otherwise be as dead as those before it.
+    pub(super) fn generation_after(&self, record: &TokenRecord) -> Result<Generation, Error> {
+        let slot = self.memory.slots.get(&record.key);
+        let known = slot.and_then(|slot| Generation::from_number(slot.cell.generation()));
+        let reached = known.map_or(record.generation, |known| known.max(record.generation));
+        reached.next().ok_or_else(exhausted)
+    }
+
     /// Mints the token of `generation` and the row that replaces the revision `expected`.
     pub(super) async fn mint(
         &self,
@@ -103,6 +112,6 @@ pub(super) fn next_revision(expected: Option<Revision>) -> Result<Revision, Erro
     }
 }
 
-pub(super) fn exhausted() -> Error {
+fn exhausted() -> Error {
     Error::new(ErrorKind::Exhausted)
 }

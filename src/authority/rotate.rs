@@ -9,11 +9,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Inner, Note, TokenAuthority,
-    issue::{exhausted, next_revision},
-    liveness::Severed,
-    polls::POLLS,
-    slots::Slot,
+    Inner, Note, TokenAuthority, issue::next_revision, liveness::Severed, polls::POLLS, slots::Slot,
 };
 use crate::{
     clock::Moment,
@@ -143,7 +139,7 @@ impl Inner {
     async fn rotate(&self, key: SlotKey, note: Note) -> Result<RotationReceipt, Error> {
         let started = self.clock.moment();
         let replaced = self.live_record(&key).await?;
-        let generation = replaced.generation.next().ok_or_else(exhausted)?;
+        let generation = self.generation_after(&replaced)?;
         let (issued, record) = self.mint(key, Some(replaced.revision), generation).await?;
         let event = HistoryEvent::new(
             HistoryEventKind::Rotated,
@@ -162,7 +158,7 @@ impl Inner {
     async fn revoke(&self, key: SlotKey, note: Note) -> Result<RevocationReceipt, Error> {
         let started = self.clock.moment();
         let replaced = self.live_record(&key).await?;
-        let generation = replaced.generation.next().ok_or_else(exhausted)?;
+        let generation = self.generation_after(&replaced)?;
         let revision = next_revision(Some(replaced.revision))?;
         let (token_id, now) = (replaced.token_id, self.clock.now());
         let record = TokenRecord::tombstone(key, revision, generation, token_id, now);

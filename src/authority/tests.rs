@@ -52,6 +52,33 @@ async fn verifies_what_it_issued_from_the_store_and_from_memory() {
     }
 }
 
+/// Otherwise the token that the rotation shows would be dead from the start.
+#[tokio::test]
+async fn a_rotation_goes_on_from_the_highest_generation_known_when_an_older_row_was_put_back() {
+    let store = MemoryStore::new();
+    let authority = TokenAuthority::builder(store.clone(), Keys::generate().unwrap())
+        .build()
+        .unwrap();
+    let key = SlotKey::new(acme(), primary());
+    authority.issue(&acme(), &primary()).await.unwrap();
+    let mut old_row = TokenStore::get(&store, &key).await.unwrap().unwrap();
+    authority.rotate(&acme(), &primary()).await.unwrap();
+    let third = authority.rotate(&acme(), &primary()).await.unwrap().token;
+    let current = TokenStore::get(&store, &key)
+        .await
+        .unwrap()
+        .unwrap()
+        .revision;
+    old_row.revision = current.next().unwrap();
+    TokenStore::compare_and_swap(&store, &key, Some(current), old_row, None)
+        .await
+        .unwrap();
+    let fourth = authority.rotate(&acme(), &primary()).await.unwrap().token;
+    assert_eq!(fourth.generation().number(), 4);
+    assert!(check(&authority, fourth.expose_secret()).await.is_ok());
+    assert!(check(&authority, third.expose_secret()).await.is_err());
+}
+
 #[tokio::test]
 async fn refuses_a_second_token_in_the_same_slot() {
     let authority = authority();
