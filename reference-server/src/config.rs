@@ -47,7 +47,12 @@ pub(crate) struct ServerOptions {
     pub(crate) mcp_domain: Option<Domain>,
 
     /// The database [possible values: sqlite] [default: sqlite]
-    #[arg(long, env = "WST_DATABASE", value_name = "DATABASE")]
+    #[arg(
+        long,
+        env = "WST_DATABASE",
+        hide_env_values = true,
+        value_name = "DATABASE"
+    )]
     pub(crate) database: Option<String>,
 
     /// A file with the keys, such as a systemd credential [default: in the data directory]
@@ -123,7 +128,12 @@ impl Settings {
 impl ConfigFile {
     fn read(path: &PathBuf) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-        toml::from_str(&text).map_err(|error| error.to_string().trim_end().to_owned())
+        toml::from_str(&text).map_err(|error| {
+            // Its own text would quote the line, and with it whatever secret is there.
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+            format!("line {line}: {}", error.message())
+        })
     }
 }
 

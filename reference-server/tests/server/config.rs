@@ -62,12 +62,22 @@ fn bad_values_of_variables_and_files_are_errors_of_usage_too() {
         "listen = 8080",
         "log = \"=x=\"",
         "not toml",
+        "database = \"postgres://user:hunter2@db/wst\" x",
     ] {
         let home = Home::new();
         fs::write(home.path("wst.toml"), line).unwrap();
         let done = home.serve_in_vain_alone(&["--config", "wst.toml"]);
         assert_eq!(done.code, 2, "{line}: {}", done.stderr);
+        assert!(!done.stderr.contains("hunter2"), "{}", done.stderr);
     }
+}
+
+#[test]
+fn help_shows_no_value_that_may_hold_a_password() {
+    let home = Home::new().with_variable("WST_DATABASE", "postgres://user:hunter2@db/wst");
+    let done = home.run(&["serve", "--help"]);
+    assert!(done.stdout.contains("WST_DATABASE"));
+    assert!(!done.stdout.contains("hunter2"), "{}", done.stdout);
 }
 
 #[test]
