@@ -37,6 +37,8 @@ impl Action for WorkspaceCreate {
         check_name(&self.name)?;
         let id: WorkspaceId = ids::random_id()?.parse().map_err(anyhow::Error::from)?;
         let name = self.name.clone();
+        // Whoever archives it by its name waits until its token is there to be revoked.
+        let _not_archived_meanwhile = app.lifecycle().read().await;
         app.database()
             .write(move |transaction| workspaces::insert(transaction, &id, &name, time::now()))
             .await?;
