@@ -23,8 +23,7 @@ pub use key_ring::{InvalidKeyRing, KeyRing, RingKey, SealKey};
 
 /// Seals and opens tokens.
 ///
-/// `async`, so that a key service on the network fits. [`Aes256Gcm`] is the default;
-/// `examples/custom_cipher.rs` shows another one.
+/// `async`, so that a key service on the network fits. [`Aes256Gcm`] is the default.
 pub trait Cipher: Send + Sync + 'static {
     /// Encrypts `plaintext` and binds it to `context`.
     ///

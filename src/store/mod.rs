@@ -30,8 +30,7 @@ pub use memory::MemoryStore;
 
 /// Keeps the slots of workspaces.
 ///
-/// [`MemoryStore`] is a whole implementation of it in one file; `examples/custom_store.rs` shows one
-/// that is somebody else's.
+/// [`MemoryStore`] is a whole implementation of it in one file.
 ///
 /// Every method may be called from many tasks at once, and a future that is dropped leaves its write
 /// whole or undone. An `Arc` of a store is a store.

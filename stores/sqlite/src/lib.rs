@@ -42,8 +42,8 @@
 //! - **A file that is swapped while it is open.** The store notices within milliseconds if anybody
 //!   watches it, and refuses everything from then on; what was written into the old file in between
 //!   went with it. Stop the processes first, then restore.
-//! - **A backup that is older than the last rotation.** It brings the old token back: see the rollback
-//!   floor of the server.
+//! - **A backup that is older than the last rotation.** It brings the old token back:
+//!   rotate every token after restoring one.
 //!
 //! # Your own tables in the same file
 //! All tables here are named `wst_…`: name yours otherwise. Open the store first: it
