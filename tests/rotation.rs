@@ -471,6 +471,31 @@ async fn no_side_effect_of_a_running_handler_comes_after_the_reply() {
     }
 }
 
+/// Rule 20: a call that nobody polled in time is counted, and does not go on when somebody does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_left_behind_does_not_go_on() {
+    let authority = authority_over(MemoryStore::new());
+    let token = issue(&authority).await;
+    let done = Arc::<AtomicUsize>::default();
+    let effects = Arc::clone(&done);
+    let service = protect(&authority, move |_| {
+        let effects = Arc::clone(&effects);
+        poll_fn(move |_| -> Poll<Response<Empty<Bytes>>> {
+            effects.fetch_add(1, Ordering::SeqCst);
+            Poll::Pending
+        })
+    });
+    let mut call = pin!(service.oneshot(request(&token)));
+    while done.load(Ordering::SeqCst) == 0 {
+        assert!(timeout(Duration::from_millis(10), &mut call).await.is_err());
+    }
+    let receipt = rotate(&authority).await;
+    assert_eq!((receipt.ended.calls, receipt.ended.left_behind), (1, 1));
+    let before = done.load(Ordering::SeqCst);
+    assert_eq!(call.await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(done.load(Ordering::SeqCst), before);
+}
+
 /// Of many rotations at once, each that succeeded made a token; the last one of them lives, alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_rotations_at_once_one_token_is_left() {
