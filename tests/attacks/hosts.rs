@@ -31,6 +31,23 @@ pub(crate) async fn cases() -> Vec<Case> {
         expected: Expected::BadAddress,
         control: Attempt::wire(&app, good.clone(), &[token]),
     });
+    // Where the workspace stands in the path any host will do, as long as it is one.
+    let by_path = world.by_path();
+    let line = "GET /mcp/acme HTTP/1.1";
+    let any_host = request(line, "Host: any.test\r\n", token);
+    for host in MALFORMED {
+        let host_line = format!("Host: {host}\r\n");
+        cases.push(Case {
+            family: "host and authority",
+            name: format!(
+                "`{}` for a host, the workspace in the path",
+                host.escape_debug()
+            ),
+            attack: Attempt::wire(&by_path, request(line, &host_line, token), &[token]),
+            expected: Expected::BadAddress,
+            control: Attempt::wire(&by_path, any_host.clone(), &[token]),
+        });
+    }
     for (name, bytes, expected) in smuggled(token) {
         cases.push(Case {
             family: "request smuggling",
@@ -42,6 +59,29 @@ pub(crate) async fn cases() -> Vec<Case> {
     }
     cases
 }
+
+const MALFORMED: [&str; 20] = [
+    "",
+    ".",
+    "a.test.",
+    ".a.test",
+    "a..test",
+    "a test",
+    "a\ttest",
+    "a.test, b.test",
+    "user@a.test",
+    "a.test/x",
+    "a.test?x",
+    "a.test#x",
+    "a.test\\b.test",
+    "https://a.test",
+    "a%2etest",
+    "a.test\"",
+    "<a.test>",
+    "[a.test]",
+    "[::1",
+    "a.test:80:80",
+];
 
 fn request(line: &str, hosts: &str, token: &str) -> String {
     format!("{line}\r\n{hosts}Authorization: Bearer {token}\r\nConnection: close\r\n\r\n")

@@ -141,6 +141,18 @@ async fn nothing_behind_the_token_layer_sees_what_the_scrub_layer_did_not_know_o
     assert_eq!(oneshot(&app, both).await.status, 400);
 }
 
+/// Rule 9: taking the parameter out, so that no log sees it, is not switching it on.
+#[tokio::test]
+async fn a_scrub_layer_switches_no_query_token_on() {
+    let world = World::new().await;
+    let token = world.token.as_str();
+    let scrub = CredentialScrubLayer::new().with_query_token("token");
+    let app = world.by_path().layer(scrub);
+    let in_query = get(&format!("/mcp/acme?token={token}"), &[]);
+    assert_eq!(oneshot(&app, in_query).await.status, 401);
+    assert_eq!(oneshot(&app, bearer(token.as_bytes())).await.status, 200);
+}
+
 /// What is not ours to take out is marked, so that no log prints it.
 #[tokio::test]
 async fn a_credential_of_another_scheme_is_marked_sensitive() {
