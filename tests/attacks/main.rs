@@ -15,6 +15,8 @@ mod headers;
 mod hosts;
 mod http_rules;
 mod kinds;
+#[cfg(feature = "tracing")]
+mod logs;
 mod origins;
 mod paths;
 mod places;
