@@ -471,6 +471,58 @@ async fn no_side_effect_of_a_running_handler_comes_after_the_reply() {
     }
 }
 
+/// Rule 20: likewise a handler that never waits, and so is in nobody's list while it runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_handler_that_never_waits_is_still_running_after_the_reply() {
+    let authority = authority_over(MemoryStore::new());
+    let generations = Arc::new(Generations::default());
+    generations.push(&issue(&authority).await);
+    let [dead, late, done] = [(); 3].map(|()| Arc::<AtomicU64>::default());
+    let (returned, bad, effects) = (Arc::clone(&dead), Arc::clone(&late), Arc::clone(&done));
+    let service = protect(&authority, move |token: VerifiedToken| {
+        let (returned, bad, effects) = (
+            Arc::clone(&returned),
+            Arc::clone(&bad),
+            Arc::clone(&effects),
+        );
+        async move {
+            std::hint::black_box((0..10_000).sum::<u64>());
+            effects.fetch_add(1, Ordering::SeqCst);
+            let is_late = returned.load(Ordering::SeqCst) >= token.generation().number();
+            bad.fetch_add(u64::from(is_late), Ordering::SeqCst);
+            Response::new(Empty::<Bytes>::new())
+        }
+    });
+    let is_over = Arc::<AtomicBool>::default();
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let (service, generations) = (service.clone(), Arc::clone(&generations));
+            let is_over = Arc::clone(&is_over);
+            tokio::spawn(async move {
+                while !is_over.load(Ordering::SeqCst) {
+                    let call = service.clone().oneshot(request(&generations.newest()));
+                    call.await.unwrap();
+                    yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for generation in 1..=200 {
+        let before = done.load(Ordering::SeqCst);
+        while done.load(Ordering::SeqCst) < before + 4 {
+            sleep(Duration::from_micros(200)).await;
+        }
+        let receipt = rotate(&authority).await;
+        dead.store(generation, Ordering::SeqCst);
+        generations.push(receipt.token.expose_secret());
+    }
+    is_over.store(true, Ordering::SeqCst);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(late.load(Ordering::SeqCst), 0, "of {done:?}");
+}
+
 /// Rule 20: a call that nobody polled in time is counted, and does not go on when somebody does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_was_left_behind_does_not_go_on() {

@@ -242,6 +242,36 @@ async fn row_and_signing_key_cannot_mint_the_token_again() {
     );
 }
 
+/// Rule 12: what is sealed opens in its own slot, under its own id and generation, and nowhere else.
+#[tokio::test]
+async fn a_sealed_token_opens_in_its_own_place_alone() {
+    let world = World::new().await;
+    let row = world.row("acme", "primary").await;
+    let own = SealContext {
+        key: row.key,
+        token_id: row.token_id,
+        generation: row.generation,
+    };
+    let opens = async |context: SealContext| {
+        let cipher = Aes256Gcm::new(keys().sealing);
+        let opened = cipher.open(&context, row.sealed.as_ref().unwrap()).await;
+        opened.is_ok()
+    };
+    assert!(opens(own).await);
+    for key in [
+        slot("other", "primary"),
+        slot("acme", "second"),
+        // The same characters, cut elsewhere.
+        slot("acmep", "rimary"),
+    ] {
+        assert!(!opens(SealContext { key, ..own }).await, "{key:?}");
+    }
+    let generation = row.generation.next().unwrap();
+    assert!(!opens(SealContext { generation, ..own }).await);
+    let token_id = oracle::token_id("x");
+    assert!(!opens(SealContext { token_id, ..own }).await);
+}
+
 /// Rule 12: each generation has a secret of its own.
 #[tokio::test]
 async fn a_rotation_keeps_nothing_of_the_secret() {
