@@ -100,6 +100,21 @@ impl Addresses {
         }
     }
 
+    /// Returns scheme, host and port of a workspace's own host, as a challenge of the token layer names them.
+    pub(crate) fn origin_of_workspace(&self, address: &RequestAddress<'_>) -> Option<String> {
+        if !self.is_workspace(address.host()) {
+            return None;
+        }
+        let port = address.port().map(|port| format!(":{port}"));
+        let (scheme, host) = (self.public_url.scheme(), address.host());
+        Some(format!("{scheme}://{host}{}", port.unwrap_or_default()))
+    }
+
+    /// Returns whether this is the host of a workspace, be there one of that id or not.
+    pub(crate) fn is_workspace(&self, host: &str) -> bool {
+        self.workspace_in_host(host).is_some()
+    }
+
     /// Returns the workspace whose own host this is.
     fn workspace_in_host(&self, host: &str) -> Option<WorkspaceId> {
         let host = host.to_ascii_lowercase();

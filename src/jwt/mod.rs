@@ -86,9 +86,9 @@ impl Codec {
     /// Signs `claims`, which are JSON, with the primary key.
     pub(crate) fn mint(&self, claims: &Zeroizing<String>) -> SecretString {
         let signer = &self.signers[0];
-        // Sized once, so that no growth leaves a half-written copy behind.
+        // Sized exactly, so that neither growing nor shrinking leaves a copy behind.
         let length =
-            signer.header.as_str().len() + claims.len().div_ceil(3) * 4 + 1 + SIGNATURE_LENGTH;
+            signer.header.as_str().len() + (claims.len() * 4).div_ceil(3) + 1 + SIGNATURE_LENGTH;
         let mut token = Zeroizing::new(String::with_capacity(length));
         token.push_str(signer.header.as_str());
         URL_SAFE_NO_PAD.encode_string(claims.as_bytes(), &mut token);

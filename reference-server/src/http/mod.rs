@@ -41,6 +41,7 @@ fn router(app: &App) -> Router {
         app: app.clone(),
         own: own_host(app, endpoint.clone()),
         workspace: workspace_host(app, endpoint),
+        foreign: foreign_host(app),
     };
     let any_host = Router::new()
         .route("/livez", get(health::live))
@@ -49,23 +50,24 @@ fn router(app: &App) -> Router {
     any_host.fallback(by_host).with_state(hosts)
 }
 
-/// What is behind the server's own hosts, and what behind all others.
+/// What is behind the server's own hosts, behind workspaces' and behind all others.
 #[derive(Clone)]
 struct Hosts {
     app: App,
     own: Router,
     workspace: Router,
+    foreign: Router,
 }
 
 /// Sends a request to the router of its host.
-///
-/// One that is addressed to nobody here, as after DNS rebinding, goes to the workspaces' router, whose
-/// token layer turns it away before it looks at anything else.
 async fn by_host(State(hosts): State<Hosts>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let is_own = RequestAddress::of(&parts)
-        .is_ok_and(|address| hosts.app.addresses().is_own(address.host()));
-    let router = if is_own { hosts.own } else { hosts.workspace };
+    let addresses = hosts.app.addresses();
+    let router = match RequestAddress::of(&parts) {
+        Ok(address) if addresses.is_own(address.host()) => hosts.own,
+        Ok(address) if addresses.is_workspace(address.host()) => hosts.workspace,
+        _ => hosts.foreign,
+    };
     let answer = router.oneshot(Request::from_parts(parts, body)).await;
     answer.unwrap_or_else(|never| match never {})
 }
@@ -84,12 +86,24 @@ fn own_host(app: &App, endpoint: MethodRouter) -> Router {
 
 /// The router of a workspace's own host. The layer covers the fallback too.
 fn workspace_host(app: &App, endpoint: MethodRouter) -> Router {
-    Router::new()
+    let guarded = Router::new()
         .route("/", endpoint.clone())
         .route("/mcp", endpoint)
         .fallback(unserved::not_found)
-        .layer(token_layer(app))
+        .layer(token_layer(app));
+    Router::new()
         .route("/register", post(unserved::register))
+        .route("/.well-known/{*path}", get(unserved::well_known_of_host))
+        .with_state(app.clone())
+        .merge(guarded)
+}
+
+/// Behind a host that is nobody's here, as after DNS rebinding, the token layer turns everything away
+/// before it looks at anything else.
+fn foreign_host(app: &App) -> Router {
+    Router::new()
+        .fallback(unserved::not_found)
+        .layer(token_layer(app))
 }
 
 fn token_layer(app: &App) -> WorkspaceTokenLayer {

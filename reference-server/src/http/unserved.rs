@@ -5,12 +5,15 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Request, State},
     response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{
+    StatusCode,
+    header::{CACHE_CONTROL, REFERRER_POLICY},
+};
 use serde_json::{Value, json};
-use tower_workspace_token::id::WorkspaceId;
+use tower_workspace_token::{id::WorkspaceId, layer::RequestAddress};
 
 use crate::app::App;
 
@@ -20,7 +23,7 @@ pub(super) async fn register() -> Response {
         "error": "invalid_client_metadata",
         "error_description": "This server registers no clients. Send the workspace token as `Authorization: Bearer <token>`.",
     });
-    (StatusCode::BAD_REQUEST, Json(error)).into_response()
+    answer(StatusCode::BAD_REQUEST, error)
 }
 
 /// Describes a workspace's endpoint as a protected resource (RFC 9728 §3.2); nothing else is known here.
@@ -30,13 +33,37 @@ pub(super) async fn well_known(State(app): State<App>, Path(path): Path<String>)
         .and_then(|id| id.parse::<WorkspaceId>().ok());
     match workspace {
         None => not_found().await,
-        Some(workspace) => Json(resource(&app, &workspace)).into_response(),
+        Some(workspace) => {
+            let url = format!("{}/mcp/{workspace}", app.addresses().public_url());
+            answer(StatusCode::OK, resource(&url))
+        }
     }
 }
 
-fn resource(app: &App, workspace: &WorkspaceId) -> Value {
+/// The same on a workspace's own host, where the endpoint is at `/mcp` and at `/`.
+pub(super) async fn well_known_of_host(
+    State(app): State<App>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Response {
+    let endpoint = match path.strip_prefix("oauth-protected-resource") {
+        Some("") => "/",
+        Some("/mcp") => "/mcp",
+        _ => return not_found().await,
+    };
+    let (parts, _) = request.into_parts();
+    let origin = RequestAddress::of(&parts)
+        .ok()
+        .and_then(|address| app.addresses().origin_of_workspace(&address));
+    match origin {
+        None => not_found().await,
+        Some(origin) => answer(StatusCode::OK, resource(&format!("{origin}{endpoint}"))),
+    }
+}
+
+fn resource(url: &str) -> Value {
     json!({
-        "resource": format!("{}/mcp/{workspace}", app.addresses().public_url()),
+        "resource": url,
         "bearer_methods_supported": ["header", "query"],
     })
 }
@@ -46,5 +73,14 @@ pub(super) async fn not_found() -> Response {
         "error": "not_found",
         "error_description": "There is nothing here. This server has no OAuth: send the workspace token as `Authorization: Bearer <token>`.",
     });
-    (StatusCode::NOT_FOUND, Json(error)).into_response()
+    answer(StatusCode::NOT_FOUND, error)
+}
+
+/// Clients ask here with the query of a request that was refused: what comes back is neither kept nor referred to.
+fn answer(status: StatusCode, body: Value) -> Response {
+    let headers = [
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    (status, headers, Json(body)).into_response()
 }

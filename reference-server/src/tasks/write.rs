@@ -22,17 +22,13 @@ impl Tasks {
         let workspace = *author.workspace();
         let id = TaskId::random().map_err(TaskError::unavailable)?;
         let now = time::now();
-        let task = self
-            .database
-            .write(move |transaction| {
-                admit(transaction, &author)?;
-                insert_task(transaction, &author, &id, &task, now)?;
-                read::find(transaction, author.workspace(), &id)
-            })
-            .await?;
-        let event = Event::TaskAdded(Arc::new(task.clone()));
-        self.hub.publish(&workspace, event);
-        Ok(task)
+        let work = move |transaction: &Transaction<'_>| {
+            admit(transaction, &author)?;
+            insert_task(transaction, &author, &id, &task, now)?;
+            read::find(transaction, author.workspace(), &id)
+        };
+        let event = |task: &Task| Event::TaskAdded(Arc::new(task.clone()));
+        self.write_and_announce(workspace, work, event).await
     }
 
     /// Adds a message to a task's conversation and announces it.
@@ -56,18 +52,14 @@ impl Tasks {
             text,
             created_at: time::rfc3339(now),
         };
-        let message = self
-            .database
-            .write(move |transaction| {
-                admit(transaction, &author)?;
-                read::find(transaction, author.workspace(), &message.task)?;
-                insert_message(transaction, &author, &message, now)?;
-                Ok::<_, TaskError>(message)
-            })
-            .await?;
-        let event = Event::MessageAdded(Arc::new(message.clone()));
-        self.hub.publish(&workspace, event);
-        Ok(message)
+        let work = move |transaction: &Transaction<'_>| {
+            admit(transaction, &author)?;
+            read::find(transaction, author.workspace(), &message.task)?;
+            insert_message(transaction, &author, &message, now)?;
+            Ok(message)
+        };
+        let event = |message: &Message| Event::MessageAdded(Arc::new(message.clone()));
+        self.write_and_announce(workspace, work, event).await
     }
 
     /// Changes the state of a task of the agent's workspace.
@@ -88,6 +80,25 @@ impl Tasks {
                 read::find(transaction, agent.workspace(), &task)
             })
             .await
+    }
+
+    /// Writes, and tells whoever waits.
+    ///
+    /// In a task of its own: a caller who is dropped after the commit, as a rotation drops one, must not leave
+    /// those who wait without the word.
+    async fn write_and_announce<T: Send + 'static>(
+        &self,
+        workspace: WorkspaceId,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, TaskError> + Send + 'static,
+        event: impl FnOnce(&T) -> Event + Send + 'static,
+    ) -> Result<T, TaskError> {
+        let (database, hub) = (self.database.clone(), self.hub.clone());
+        let written = tokio::spawn(async move {
+            let written = database.write(work).await?;
+            hub.publish(&workspace, event(&written));
+            Ok(written)
+        });
+        written.await.map_err(TaskError::unavailable)?
     }
 }
 

@@ -118,6 +118,7 @@ fn discovery_is_answered_at_once_and_repeats_nothing() {
         assert_eq!(answer.status, expected, "{path}");
         assert!(answer.head.contains("application/json"), "{path}");
         let _: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert!(answer.head.contains("no-store") && answer.head.contains("no-referrer"));
         let all = format!("{}{}", answer.head, answer.body);
         assert!(!all.contains("secret-query") && !all.contains(&workspace.secret[90..120]));
     }
@@ -125,6 +126,38 @@ fn discovery_is_answered_at_once_and_repeats_nothing() {
     let described = server.ask("GET", &described, &[]);
     let described: serde_json::Value = serde_json::from_str(&described.body).unwrap();
     assert_eq!(described["resource"], *workspace.mcp_url);
+}
+
+#[test]
+fn the_metadata_that_a_challenge_names_is_there_on_every_url_of_a_workspace() {
+    let home = Home::new();
+    let server = home.serve();
+    let id = home.create_workspace("acme").id;
+    let own = format!("{id}.mcp.localhost:{}", server.port());
+    for (host, target) in [
+        (server.address(), format!("/mcp/{id}").as_str()),
+        (&own, "/mcp"),
+        (&own, "/"),
+    ] {
+        let ask = |method: &str, target: &str| {
+            server.send(&format!(
+                "{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            ))
+        };
+        let refused = ask("POST", target);
+        assert_eq!(refused.status, 401, "{host}{target}");
+        let (_, named) = refused.head.split_once("resource_metadata=\"").unwrap();
+        let url = named.split_once('"').unwrap().0;
+        let path = url.strip_prefix(&format!("http://{host}")).unwrap();
+        let described = ask("GET", path);
+        assert_eq!(described.status, 200, "{url}");
+        let described: serde_json::Value = serde_json::from_str(&described.body).unwrap();
+        assert_eq!(described["resource"], format!("http://{host}{target}"));
+    }
+    let stranger = server.send(
+        "GET /.well-known/oauth-protected-resource/mcp HTTP/1.1\r\nhost: evil.test\r\nconnection: close\r\n\r\n",
+    );
+    assert_eq!(stranger.status, 400);
 }
 
 #[test]
