@@ -1,6 +1,6 @@
 //! `wst serve`: takes the data directory, listens, and stops when it is told to.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -20,6 +20,9 @@ use crate::{
     error::{AppError, ErrorCode},
     http,
 };
+
+/// How long calls that wait have to be answered before streams end.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
@@ -47,6 +50,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     let until_signal = async {
         signals.wait().await;
         tracing::info!("stopping");
+        // A call that waits is answered first: clients hang on a stream that ends without an answer.
+        app.tasks().close();
+        tokio::time::sleep(LAST_ANSWERS).await;
         // Both servers hold a receiver until they end.
         let _ = stop.send(true);
     };

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 use tower_workspace_token::id::WorkspaceId;
 
 use super::{Actor, Message, Task};
@@ -34,6 +37,7 @@ const KEPT: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hub {
     workspaces: Arc<Mutex<HashMap<WorkspaceId, broadcast::Sender<Event>>>>,
+    is_closed: Arc<watch::Sender<bool>>,
 }
 
 impl Event {
@@ -78,6 +82,16 @@ impl Hub {
         if nobody_listens {
             workspaces.remove(workspace);
         }
+    }
+
+    pub(super) fn close(&self) {
+        self.is_closed.send_replace(true);
+    }
+
+    pub(super) async fn closed(&self) {
+        let mut is_closed = self.is_closed.subscribe();
+        // The sender lives as long as `self`.
+        let _ = is_closed.wait_for(|is_closed| *is_closed).await;
     }
 
     fn workspaces(&self) -> MutexGuard<'_, HashMap<WorkspaceId, broadcast::Sender<Event>>> {

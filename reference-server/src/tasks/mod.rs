@@ -56,6 +56,16 @@ impl Tasks {
     pub fn subscribe(&self, workspace: &WorkspaceId) -> Subscription {
         self.hub.subscribe(workspace)
     }
+
+    /// Tells those who wait that nothing more will be added by this process, which is about to end.
+    pub(crate) fn close(&self) {
+        self.hub.close();
+    }
+
+    /// Completes when [`close`](Self::close) was called.
+    pub(crate) async fn closed(&self) {
+        self.hub.closed().await;
+    }
 }
 
 impl Author {

@@ -68,9 +68,12 @@ impl Call<'_> {
         Author::Agent(self.lease().clone())
     }
 
-    /// Completes when the client has given up the call.
+    /// Completes when the client has given up the call, or the server is about to end.
     async fn cancelled(&self) {
-        self.context.ct.cancelled().await;
+        tokio::select! {
+            () = self.context.ct.cancelled() => {}
+            () = self.tasks.closed() => {}
+        }
     }
 }
 
