@@ -40,7 +40,7 @@
 //! The token comes from the layer, not from the path: a filter that reads the workspace out of the path
 //! again gets what the client wrote, [`VerifiedToken::workspace`] is what was checked.
 //!
-//! The layer covers all of the routes. To leave some open, set
+//! The layer covers all of the routes. To leave some open, be it for a workspace or, as `/health`, for none, set
 //! [`with_optional_token`](crate::layer::WorkspaceTokenLayer::with_optional_token), ask for
 //! [`optional_token`] there and for [`verified_token`] elsewhere, and answer [`Unprotected`] with a 401 in a
 //! `recover` filter.

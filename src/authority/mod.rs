@@ -53,6 +53,37 @@ pub struct TokenAuthority {
 }
 
 /// The two key rings of an authority.
+///
+/// [`Keys::generate`] is for trying things out: tokens outlive the process only if their keys do. Keep
+/// 32 random bytes for each ring in files of mode 0600, or in your secret store, and apart from the database:
+/// ```
+/// use tower_workspace_token::{
+///     Keys,
+///     cipher::{KeyRing, SealKey, secrecy::SecretBox},
+///     jwt::SigningKey,
+/// };
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = std::env::temp_dir().join(format!("keys-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # for name in ["signing", "sealing"] { std::fs::write(folder.join(name), [name.len() as u8; 32])?; }
+/// // Made once, with `head -c 32 /dev/urandom`.
+/// let read = |name: &str| -> Result<SecretBox<[u8; 32]>, Box<dyn std::error::Error>> {
+///     let bytes = zeroize::Zeroizing::new(std::fs::read(folder.join(name))?);
+///     let bytes = <&[u8; 32]>::try_from(&bytes[..])?;
+///     Ok(SecretBox::init_with_mut(|key: &mut [u8; 32]| key.copy_from_slice(bytes)))
+/// };
+/// let keys = Keys {
+///     signing: KeyRing::new(SigningKey::from_bytes(read("signing")?)),
+///     sealing: KeyRing::new(SealKey::from_bytes(read("sealing")?)),
+/// };
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok(())
+/// # }
+/// ```
+/// With other keys than those it was issued under, every token is refused: compare
+/// [`TokenAuthority::signing_key_ids`] and [`TokenAuthority::sealing_key_id`] with what you noted when the
+/// database was made.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// The keys that tokens are signed with.

@@ -19,6 +19,9 @@ pub(crate) mod key_ring;
 pub(crate) mod random;
 
 pub use aes_gcm::Aes256Gcm;
+/// The crate of the secret types in this API.
+pub use secrecy;
+
 pub use key_ring::{InvalidKeyRing, KeyRing, RingKey, SealKey};
 
 /// Seals and opens tokens.

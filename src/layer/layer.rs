@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     authority::{PendingCheck, TokenAuthority, Verdict, VerifiedToken},
+    id::WorkspaceId,
     rejection::{AddressProblem, Rejection, RejectionKind},
     token::PresentedToken,
 };
@@ -94,7 +95,8 @@ impl WorkspaceTokenLayer {
         self.with(|gate| gate.query_parameter = Some(name))
     }
 
-    /// Lets requests without any credential through, without a [`VerifiedToken`]. A bad credential is still refused.
+    /// Lets requests without any credential through, without a [`VerifiedToken`], also where the address
+    /// names no workspace, as `/health` does. A bad credential is still refused.
     pub fn with_optional_token(self) -> Self {
         self.with(|gate| gate.is_optional = true)
     }
@@ -171,7 +173,12 @@ impl Gate {
     ) -> Result<Decision, Rejection> {
         let address = RequestAddress::of(parts)?;
         self.check_host(&address)?;
-        let workspace = self.resolver.resolve(&address)?;
+        let resolved = self.resolver.resolve(&address);
+        if self.is_optional && is_open_to_all(&resolved, captured) {
+            self.check_origin(parts, &address)?;
+            return Ok(Decision::Anonymous);
+        }
+        let workspace = resolved?;
         self.check_origin(parts, &address)?;
         let credential = captured.as_result()?;
         // A scrub layer may take out more than this layer accepts.
@@ -287,6 +294,14 @@ impl Manners {
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         }
     }
+}
+
+/// Returns whether a request is for no workspace and carries nothing that could be for one.
+fn is_open_to_all(resolved: &Result<WorkspaceId, Rejection>, captured: &Captured) -> bool {
+    let names_none = resolved.as_ref().is_err_and(|rejection| {
+        *rejection.kind() == RejectionKind::Address(AddressProblem::NoWorkspace)
+    });
+    names_none && matches!(captured.as_result(), Ok(None))
 }
 
 /// RFC 6750 §3.1: a request with two credentials reads `invalid_request` in a challenge, as one with a bad one does.

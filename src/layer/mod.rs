@@ -1,6 +1,40 @@
 //! The tower middleware: [`WorkspaceTokenLayer`] lets in whoever holds the current token of the
 //! workspace a request is for, and cuts them off when that token is rotated.
 //!
+//! # Example
+//! What is routed before `.layer` is protected, and so is every path that is not routed; what is merged
+//! afterwards stays open.
+#![cfg_attr(feature = "axum", doc = "```")]
+#![cfg_attr(not(feature = "axum"), doc = "```text")]
+//! use axum::{Router, body::Body, http::Request, routing::get};
+//! use tower::ServiceExt;
+//! use tower_workspace_token::{
+//!     Keys, MemoryStore, PathTemplate, TokenAuthority, VerifiedToken, WorkspaceTokenLayer,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate()?).build()?;
+//! async fn notes(token: VerifiedToken) -> String {
+//!     format!("notes of {}", token.workspace())
+//! }
+//!
+//! let protected = Router::new()
+//!     .route("/w/{workspace}/notes", get(notes))
+//!     .layer(WorkspaceTokenLayer::new(authority, PathTemplate::new("/w/{workspace}/*")));
+//! let app = Router::new().route("/health", get(|| async { "ok" })).merge(protected);
+//!
+//! for (path, status) in [("/health", 200), ("/w/acme/notes", 401), ("/elsewhere", 400)] {
+//!     let request = Request::get(path).header("host", "example.com").body(Body::empty())?;
+//!     assert_eq!(app.clone().oneshot(request).await?.status(), status);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A challenge names the metadata of RFC 9728, `/.well-known/oauth-protected-resource` and the path of the
+//! request: clients that look for an authorization server ask there. Serve it, or let them find a 404.
+//!
 //! # Order of the checks
 //! Host → `Origin` → places of the credential → token. The first that fails answers, and the inner
 //! service is not called. What a rejected client reads is in [`rejection`](crate::rejection).

@@ -209,6 +209,23 @@ async fn an_optional_token_may_be_absent_but_not_wrong() {
 }
 
 #[tokio::test]
+async fn an_address_without_a_workspace_is_open_only_where_tokens_are_optional() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let strict = WorkspaceTokenLayer::new(authority.clone(), PathTemplate::new("/w/{workspace}"));
+    let optional = strict.clone().with_optional_token();
+    for (layer, bearer, expected) in [
+        (&strict, None, StatusCode::BAD_REQUEST),
+        (&optional, None, StatusCode::OK),
+        (&optional, Some(&*token), StatusCode::BAD_REQUEST),
+    ] {
+        let service = layer.layer(service_fn(mirror));
+        let response = service.oneshot(request("/health", bearer)).await.unwrap();
+        assert_eq!(response.status(), expected, "{bearer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_application_can_answer_rejections_in_its_own_way() {
     let authority = authority();
     let service = layer(&authority)
