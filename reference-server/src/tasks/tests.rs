@@ -1,3 +1,5 @@
+//! Tasks and messages, over a real database file.
+
 use std::sync::Arc;
 
 use tower_workspace_token::{
