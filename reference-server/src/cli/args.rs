@@ -77,10 +77,10 @@ pub(super) enum TaskCommand {
         #[command(flatten)]
         workspace: WorkspaceOption,
         /// What it is about, in a line
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         title: String,
         /// What is to be done
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         body: String,
         /// Who is to do it
         #[arg(long, value_parser = ["agent", "human"], default_value = "agent")]
@@ -94,7 +94,7 @@ pub(super) enum TaskCommand {
         #[arg(long)]
         task: String,
         /// What to write
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         text: String,
     },
     /// List the tasks of a workspace, newest first

@@ -137,6 +137,21 @@ fn adds_answers_and_lists_tasks() {
 }
 
 #[test]
+fn what_is_written_may_begin_with_a_hyphen() {
+    let home = Home::new();
+    let _server = home.serve();
+    home.create_workspace("acme");
+    let workspace = ["--workspace", "acme"];
+    let add = ["task", "add", "--title", "-t", "--body", "- [ ] x"];
+    let added = home.json(&[&add[..], &workspace].concat());
+    let task = text(&added["task"]["id"]);
+    let reply = ["task", "reply", "--task", &task, "--text", "- item"];
+    home.json(&[&reply[..], &workspace].concat());
+    let list = home.json(&[&["task", "list"][..], &workspace].concat());
+    assert_eq!(list["tasks"][0]["title"], "-t");
+}
+
+#[test]
 fn inspects_a_token_without_printing_it() {
     let home = Home::new();
     let server = home.serve();
