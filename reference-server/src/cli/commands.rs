@@ -16,7 +16,7 @@ use crate::{
         TokenLine, TokenList, TokenRevoke, TokenRotate, WorkspaceArchive, WorkspaceCreate,
         WorkspaceLine, WorkspaceList,
     },
-    error::AppError,
+    error::{AppError, ErrorCode},
 };
 
 /// A group of commands.
@@ -29,7 +29,7 @@ impl Run for WorkspaceCommand {
         match self {
             Self::Create { name } => {
                 let created = caller.call(WorkspaceCreate { name }).await?;
-                output.outcome(&created, |output, created| {
+                let printed = output.outcome(&created, |output, created| {
                     output.secret(&created.secret)?;
                     output.advice(&format!(
                         "workspace {} ({})",
@@ -37,6 +37,15 @@ impl Run for WorkspaceCommand {
                     ));
                     advise_connecting(output, &created.mcp_url, &created.workspace.name);
                     Ok(())
+                });
+                printed.map_err(|error| {
+                    let id = &created.workspace.id;
+                    not_shown(
+                        &format!(
+                            "the workspace {id} was created, but its token could not be shown"
+                        ),
+                        &error,
+                    )
                 })
             }
             Self::List => {
@@ -137,11 +146,12 @@ async fn create(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), 
         name: slot.name,
     };
     let created = caller.call(action).await?;
-    output.outcome(&created, |output, created| {
+    let printed = output.outcome(&created, |output, created| {
         output.secret(&created.secret)?;
         advise_connecting(output, &created.mcp_url, &variable);
         Ok(())
-    })
+    });
+    printed.map_err(|error| not_shown("the token was created, but could not be shown", &error))
 }
 
 async fn rotate(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), AppError> {
@@ -150,7 +160,7 @@ async fn rotate(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), 
         name: slot.name,
     };
     let rotated = caller.call(action).await?;
-    output.outcome(&rotated, |output, rotated| {
+    let printed = output.outcome(&rotated, |output, rotated| {
         output.secret(&rotated.secret)?;
         output.advice(&format!(
             "generation {}; the old token is dead: {}",
@@ -159,7 +169,21 @@ async fn rotate(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), 
         ));
         output.advice("put the new token, which is not shown again, where the old one was");
         Ok(())
+    });
+    printed.map_err(|error| {
+        not_shown(
+            "the old token is dead, and the new one could not be shown",
+            &error,
+        )
     })
+}
+
+/// Makes the error of a token that is there, while nobody has seen it.
+fn not_shown(what: &str, because: &AppError) -> AppError {
+    AppError::new(
+        ErrorCode::Failed,
+        format!("{what}: run `wst token rotate` to get one that is shown ({because})"),
+    )
 }
 
 async fn revoke(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), AppError> {

@@ -1,8 +1,10 @@
 //! The command line's contract: the shapes of its JSON, its exit codes, what is printed where.
 
+use std::{fs::File, process::Stdio};
+
 use serde_json::{Value, json};
 
-use crate::common::{Home, fields, text};
+use crate::common::{Done, Home, fields, text};
 
 /// Runs `check` with a server and without one: the answers are the same.
 fn with_and_without_a_server(check: impl Fn(&Home)) {
@@ -198,6 +200,51 @@ fn prints_the_secret_alone_on_standard_output() {
 }
 
 #[test]
+fn a_token_that_could_not_be_printed_is_told_of_as_one_to_rotate() {
+    let home = Home::new();
+    let server = home.serve();
+    let workspace = home.create_workspace("acme");
+    let into_full_device = |arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let child = command.stdout(full).stderr(Stdio::piped()).spawn();
+        Done::from(child.unwrap().wait_with_output().unwrap())
+    };
+    for (arguments, expected) in [
+        (
+            ["workspace", "create", "other"].as_slice(),
+            "was created, but its token could not be shown",
+        ),
+        (
+            ["token", "create", "--workspace", "acme", "--name", "second"].as_slice(),
+            "the token was created, but could not be shown",
+        ),
+        (
+            ["token", "rotate", "--workspace", "acme"].as_slice(),
+            "the old token is dead, and the new one could not be shown",
+        ),
+    ] {
+        for arguments in [arguments.to_vec(), [arguments, &["--json"]].concat()] {
+            let done = into_full_device(&arguments);
+            assert_eq!(done.code, 1, "{}", done.stderr);
+            assert!(done.stderr.contains(expected), "{}", done.stderr);
+            assert!(
+                done.stderr.contains("`wst token rotate`"),
+                "{}",
+                done.stderr
+            );
+            assert!(!done.stderr.contains("eyJ"), "{}", done.stderr);
+            if arguments[1] == "create" && arguments[0] == "token" {
+                home.json(&["token", "revoke", "--workspace", "acme", "--name", "second"]);
+            }
+        }
+    }
+    assert!(!server.admits(&workspace.id, &workspace.secret));
+    let rotated = home.json(&["token", "rotate", "--workspace", "acme"]);
+    assert!(server.admits(&workspace.id, &text(&rotated["secret"])));
+}
+
+#[test]
 fn finds_a_workspace_by_a_name_that_only_one_has() {
     with_and_without_a_server(|home| {
         let only = home.create_workspace("Über & Söhne / 1?").id;
@@ -349,7 +396,7 @@ fn the_data_directory_is_named_before_or_after_the_command_or_by_a_variable() {
     let elsewhere = |arguments: &[&str]| {
         let mut command = home.command(arguments);
         command.env("WST_DATA_DIR", "nowhere");
-        let done = crate::common::Done::of(command);
+        let done = Done::of(command);
         serde_json::from_str::<Value>(&done.stdout).unwrap()
     };
     let before = ["--data-dir", "by-variable", "workspace", "list", "--json"];
