@@ -14,7 +14,7 @@ mod probe;
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     os::{
         fd::AsRawFd as _,
         unix::fs::{
@@ -56,7 +56,7 @@ impl DataDir {
 
     /// Opens a directory that a server has made.
     pub(crate) fn open(path: &Path) -> Result<Self, AppError> {
-        if !path.join(LOCK).exists() && !path.join(DATABASE).exists() {
+        if !is_there(path, LOCK)? && !is_there(path, DATABASE)? {
             return Err(AppError::new(
                 ErrorCode::NoDataDir,
                 format!(
@@ -115,7 +115,7 @@ impl DataDir {
         let path = self.path.join(GITIGNORE);
         match create_private(&path) {
             Ok(mut file) => file.write_all(b"*\n").context("cannot write .gitignore"),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error).with_context(|| format!("cannot write {}", path.display())),
         }
     }
@@ -156,6 +156,20 @@ impl DataDir {
     /// Makes sure that new names in the directory outlive a power failure.
     fn sync(&self) -> std::io::Result<()> {
         self.handle.sync_all()
+    }
+}
+
+/// Returns whether the directory at `path` holds a file called `name`; fails if nobody lets us know.
+fn is_there(path: &Path, name: &str) -> Result<bool, AppError> {
+    match fs::metadata(path.join(name)) {
+        Ok(_) => Ok(true),
+        Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+            Ok(false)
+        }
+        Err(error) => Err(AppError::new(
+            ErrorCode::Failed,
+            format!("cannot look into {}: {}", path.display(), error.kind()),
+        )),
     }
 }
 

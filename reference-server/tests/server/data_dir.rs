@@ -1,10 +1,17 @@
 //! The data directory: its files, its lock, and what a kill leaves behind.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 
 use crate::common::{Done, Home, Stopwatch, read};
+
+const NOBODY: u32 = 65_534;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -111,9 +118,37 @@ fn a_lock_without_a_socket_is_never_passed_over() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_looked_into_is_not_said_to_be_absent() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: takes root");
+        return;
+    }
+    let home = Home::new().with_variable("WST_DATA_DIR", "parent/data");
+    let _server = home.serve();
+    let parent = home.path("parent");
+    let list = || {
+        let mut command = home.command(&["workspace", "list"]);
+        command.uid(NOBODY);
+        Done::of(command)
+    };
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(&home.path("."), 0o755);
+    // The parent is closed, then the directory alone.
+    for mode in [0o700, 0o755] {
+        set(&parent, mode);
+        let done = list();
+        assert_eq!(done.code, 1);
+        let expected = "error: cannot look into parent/data: permission denied\n";
+        assert_eq!(done.stderr, expected);
+    }
+    let absent = home.failure(&["--data-dir", "parent/none", "workspace", "list"]);
+    assert_eq!(absent, (1, "no_data_dir".to_owned()));
+}
+
+#[test]
 fn another_user_is_turned_away_at_the_control_socket() {
-    use std::os::unix::process::CommandExt as _;
-    const NOBODY: u32 = 65_534;
     let has_curl = std::process::Command::new("curl")
         .arg("-V")
         .output()
