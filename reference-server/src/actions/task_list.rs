@@ -62,7 +62,7 @@ impl Action for TaskList {
 }
 
 impl TaskLine {
-    fn of(task: Task) -> Self {
+    pub(super) fn of(task: Task) -> Self {
         Self {
             id: task.id,
             title: task.title,

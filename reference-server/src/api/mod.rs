@@ -16,8 +16,8 @@ use axum::{
 
 use crate::{
     actions::{
-        Action, TaskAdd, TaskList, TaskReply, TokenCreate, TokenInspect, TokenList, TokenRevoke,
-        TokenRotate, WorkspaceArchive, WorkspaceCreate, WorkspaceList,
+        Action, TaskAdd, TaskList, TaskReply, TaskShow, TokenCreate, TokenInspect, TokenList,
+        TokenRevoke, TokenRotate, WorkspaceArchive, WorkspaceCreate, WorkspaceList,
     },
     app::App,
     error::{AppError, ErrorCode},
@@ -42,6 +42,7 @@ pub(crate) fn router(app: App) -> Router {
     let routes = with::<TaskAdd>(routes);
     let routes = with::<TaskList>(routes);
     let routes = with::<TaskReply>(routes);
+    let routes = with::<TaskShow>(routes);
     Router::new()
         .nest(PREFIX, routes)
         .fallback(no_such_route)

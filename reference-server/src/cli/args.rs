@@ -24,7 +24,7 @@ pub(super) enum Command {
     /// Create, list, rotate, revoke and inspect tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Add, answer and list tasks
+    /// Add, answer, list and read tasks
     #[command(subcommand)]
     Task(TaskCommand),
 }
@@ -110,6 +110,14 @@ pub(super) enum TaskCommand {
         /// The most tasks of the page, up to 100 [default: 20]
         #[arg(long)]
         limit: Option<u32>,
+    },
+    /// Show a task with all of its conversation
+    Show {
+        #[command(flatten)]
+        workspace: WorkspaceOption,
+        /// The task's id
+        #[arg(long)]
+        task: String,
     },
 }
 

@@ -9,12 +9,13 @@ use super::{
     args::{TaskCommand, TokenCommand, TokenSlot, WorkspaceCommand},
     caller::Caller,
     output::Output,
+    printable,
 };
 use crate::{
     actions::{
-        Inspection, Secret, TaskAdd, TaskLine, TaskList, TaskReply, TokenCreate, TokenInspect,
-        TokenLine, TokenList, TokenRevoke, TokenRotate, WorkspaceArchive, WorkspaceCreate,
-        WorkspaceLine, WorkspaceList,
+        Inspection, Secret, ShownMessage, TaskAdd, TaskLine, TaskList, TaskReply, TaskShow,
+        TaskShown, TokenCreate, TokenInspect, TokenLine, TokenList, TokenRevoke, TokenRotate,
+        WorkspaceArchive, WorkspaceCreate, WorkspaceLine, WorkspaceList,
     },
     error::{AppError, ErrorCode},
 };
@@ -134,6 +135,11 @@ impl Run for TaskCommand {
                     limit,
                 };
                 list_tasks(action, caller, output).await
+            }
+            Self::Show { workspace, task } => {
+                let workspace = workspace.workspace;
+                let shown = caller.call(TaskShow { workspace, task }).await?;
+                output.outcome(&shown, |output, shown| output.plain(&task_lines(shown)))
             }
         }
     }
@@ -302,7 +308,26 @@ fn task_line(task: &TaskLine) -> String {
         task.id,
         task.status.as_str(),
         task.assignee.as_str(),
-        task.title
+        printable::line(&task.title)
+    )
+}
+
+fn task_lines(shown: &TaskShown) -> String {
+    let task = &shown.task;
+    let head = format!("{}\n", task_line(&task.line));
+    let blocks = [printable::indented(&task.body)]
+        .into_iter()
+        .chain(shown.messages.iter().map(message_lines))
+        .filter(|block| !block.is_empty());
+    blocks.fold(head, |text, block| text + "\n" + &block)
+}
+
+fn message_lines(message: &ShownMessage) -> String {
+    format!(
+        "{}  {}\n{}",
+        message.created_at,
+        message.author.as_str(),
+        printable::indented(&message.text)
     )
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod caller;
 mod commands;
 mod output;
+mod printable;
 
 use std::process::ExitCode;
 

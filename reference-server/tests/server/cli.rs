@@ -154,6 +154,103 @@ fn what_is_written_may_begin_with_a_hyphen() {
 }
 
 #[test]
+fn shows_a_task_with_all_of_its_conversation() {
+    let home = Home::new();
+    drop(home.serve());
+    home.create_workspace("acme");
+    let task = add_task(&home, "first line\nsecond line");
+    // More than two pages of them.
+    let connection = rusqlite::Connection::open(home.database()).unwrap();
+    for number in 0..205 {
+        let id = format!("a{number:010}");
+        let said = format!("answer {number}");
+        connection.execute(ANSWER, [&id, &said, &task]).unwrap();
+    }
+    drop(connection);
+    let show = ["task", "show", "--workspace", "acme", "--task", &task];
+    let shown = home.json(&show);
+    assert_eq!(fields(&shown), ["messages", "task"]);
+    let mut expected = shown["task"].clone();
+    let body = expected.as_object_mut().unwrap().remove("body");
+    assert_eq!(body, Some(json!("first line\nsecond line")));
+    let list = home.json(&["task", "list", "--workspace", "acme"]);
+    assert_eq!(list["tasks"], json!([expected]));
+    let messages = shown["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 205);
+    assert_eq!(fields(&messages[0]), ["author", "created_at", "id", "text"]);
+    for (number, message) in messages.iter().enumerate() {
+        assert_eq!(message["text"], format!("answer {number}"));
+        assert_eq!(message["author"], "agent");
+    }
+    let printed = home.run(&show).stdout;
+    let head = format!("{task}  notstarted  agent  title\n\n    first line\n    second line\n\n");
+    assert!(printed.starts_with(&head), "{printed}");
+    assert!(printed.ends_with("Z  agent\n    answer 204\n"), "{printed}");
+
+    let server = home.serve();
+    assert_eq!(home.json(&show), shown);
+    drop(server);
+
+    let unknown = [
+        "task",
+        "show",
+        "--workspace",
+        "acme",
+        "--task",
+        "aaaaaaaaaaa",
+    ];
+    assert_eq!(home.failure(&unknown), (1, "not_found".to_owned()));
+    let malformed = ["task", "show", "--workspace", "acme", "--task", "x"];
+    assert_eq!(home.failure(&malformed), (2, "invalid_argument".to_owned()));
+}
+
+#[test]
+fn no_control_character_of_an_agent_reaches_the_terminal() {
+    let home = Home::new();
+    drop(home.serve());
+    home.create_workspace("acme");
+    let task = add_task(&home, "\u{1b}[2Jbody\tand\r\nmore\u{7}");
+    let connection = rusqlite::Connection::open(home.database()).unwrap();
+    let said = "\u{1b}]0;x\u{7}\u{9b}31mred\rover\u{7f}";
+    connection
+        .execute(ANSWER, ["a0000000000", said, &task])
+        .unwrap();
+    // As if an earlier version had let it in.
+    let title = "UPDATE tasks SET title = 'two' || char(10) || 'lines' || char(27)";
+    connection.execute(title, []).unwrap();
+    drop(connection);
+    let show = ["task", "show", "--workspace", "acme", "--task", &task];
+    let list = ["task", "list", "--workspace", "acme"];
+    for (arguments, expected) in [
+        (&show[..], "\n    \u{fffd}[2Jbody\tand\n    more\u{fffd}\n"),
+        (
+            &show,
+            "\u{fffd}]0;x\u{fffd}\u{fffd}31mred\u{fffd}over\u{fffd}\n",
+        ),
+        (&show, "two\u{fffd}lines\u{fffd}\n"),
+        (&list, "two\u{fffd}lines\u{fffd}\n"),
+    ] {
+        let printed = home.run(arguments).stdout;
+        assert!(printed.contains(expected), "{printed:?}");
+        let is_harmless = |character: char| "\n\t".contains(character) || !character.is_control();
+        assert!(printed.chars().all(is_harmless), "{printed:?}");
+    }
+    // Programs get what was written.
+    assert_eq!(home.json(&show)["messages"][0]["text"], said);
+}
+
+/// Adds a task to the workspace `acme` and returns its id.
+fn add_task(home: &Home, body: &str) -> String {
+    let add = ["task", "add", "--workspace", "acme", "--title", "title"];
+    let added = home.json(&[&add[..], &["--body", body]].concat());
+    text(&added["task"]["id"])
+}
+
+/// Writes what an agent answers: the message's id, its text, and the task.
+const ANSWER: &str = "INSERT INTO messages (id, workspace, task, author, text, created_at)
+    SELECT ?1, workspace, id, 'agent', ?2, created_at FROM tasks WHERE id = ?3";
+
+#[test]
 fn inspects_a_token_without_printing_it() {
     let home = Home::new();
     let server = home.serve();
