@@ -13,6 +13,7 @@ mod token_inspect;
 mod token_list;
 mod token_revoke;
 mod token_rotate;
+mod token_slot;
 mod workspace_archive;
 mod workspace_create;
 mod workspace_list;

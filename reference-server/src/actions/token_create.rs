@@ -4,7 +4,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::{id::TokenName, token};
 
-use super::{Action, Secret, workspace_ref};
+use super::{Action, Secret, token_slot, workspace_ref};
 use crate::{app::App, error::AppError};
 
 /// Creates the token `name` of a workspace, which must not have a live one of that name.
@@ -39,7 +39,11 @@ impl Action for TokenCreate {
         let name = parse_name(&self.name)?;
         let _not_archived_meanwhile = app.lifecycle().read().await;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
-        let issued = app.authority().issue(&id, &name).await?;
+        let issued = app
+            .authority()
+            .issue(&id, &name)
+            .await
+            .map_err(token_slot::explain)?;
         tracing::info!(workspace = %id, token = %name, "token created");
         Ok(TokenCreated {
             token: IssuedToken::of(&issued),

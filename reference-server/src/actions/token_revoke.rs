@@ -3,7 +3,7 @@
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, token_create::parse_name, workspace_ref};
+use super::{Action, token_create::parse_name, token_slot, workspace_ref};
 use crate::{app::App, error::AppError};
 
 /// Ends the live token `name` of a workspace.
@@ -29,7 +29,11 @@ impl Action for TokenRevoke {
     async fn run(self, app: &App) -> Result<TokenRevoked, AppError> {
         let name = parse_name(&self.name)?;
         let id = workspace_ref::find(app, &self.workspace).await?.id;
-        let receipt = app.authority().revoke(&id, &name).await?;
+        let receipt = app
+            .authority()
+            .revoke(&id, &name)
+            .await
+            .map_err(token_slot::explain)?;
         tracing::info!(workspace = %id, token = %name, "token revoked");
         Ok(TokenRevoked {
             generation: receipt.generation.number(),

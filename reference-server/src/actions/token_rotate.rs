@@ -3,7 +3,7 @@
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Secret, token_create::parse_name, workspace_ref};
+use super::{Action, Secret, token_create::parse_name, token_slot, workspace_ref};
 use crate::{app::App, error::AppError};
 
 /// Replaces the live token `name` of a workspace by its next generation.
@@ -31,7 +31,11 @@ impl Action for TokenRotate {
         let name = parse_name(&self.name)?;
         let _not_archived_meanwhile = app.lifecycle().read().await;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
-        let receipt = app.authority().rotate(&id, &name).await?;
+        let receipt = app
+            .authority()
+            .rotate(&id, &name)
+            .await
+            .map_err(token_slot::explain)?;
         let (generation, ended) = (receipt.token.generation(), receipt.ended);
         tracing::info!(
             workspace = %id, token = %name, %generation,

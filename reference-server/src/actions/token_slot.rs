@@ -1,0 +1,20 @@
+//! What goes wrong with a token's name: said in the words of the commands that help.
+
+use tower_workspace_token::error::{Error as TokenError, ErrorKind};
+
+use crate::error::{AppError, ErrorCode};
+
+/// Names the command to run where there is a live token already, or none.
+pub(super) fn explain(error: TokenError) -> AppError {
+    match error.kind() {
+        ErrorKind::AlreadyIssued => AppError::new(
+            ErrorCode::AlreadyExists,
+            "there is a live token of that name already: `wst token rotate` replaces it",
+        ),
+        ErrorKind::NotFound => AppError::new(
+            ErrorCode::NotFound,
+            "there is no live token of that name: `wst token list` shows all, `wst token create` makes one",
+        ),
+        _ => error.into(),
+    }
+}
