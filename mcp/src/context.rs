@@ -1,8 +1,10 @@
-//! How tools learn whose workspace they work in.
+//! How tools learn whose workspace they work in, and whether anybody waits for their answer.
 
 use http::request::Parts;
 use rmcp::{RoleServer, model::Extensions, service::RequestContext};
 use tower_workspace_token::authority::VerifiedToken;
+
+use crate::ClientPresence;
 
 /// Returns the token that a call was made with: its workspace, slot and generation, and its lease.
 ///
@@ -16,4 +18,10 @@ pub fn verified_token(context: &RequestContext<RoleServer>) -> Option<&VerifiedT
 /// The same for the contexts of notifications, by their `extensions`.
 pub fn verified_token_in(extensions: &Extensions) -> Option<&VerifiedToken> {
     extensions.get::<Parts>()?.extensions.get()
+}
+
+/// Returns what tells whether the client of a call is still there; `None` outside of
+/// [`McpService`](crate::McpService).
+pub fn client_presence(context: &RequestContext<RoleServer>) -> Option<&ClientPresence> {
+    context.extensions.get::<Parts>()?.extensions.get()
 }

@@ -22,7 +22,7 @@ use tower_service::Service;
 use tower_workspace_token::authority::VerifiedToken;
 
 use crate::{
-    McpBody, Protocol, answer,
+    ClientPresence, McpBody, Protocol, answer,
     body::NotRead,
     handler::Leased,
     message::{Message, PROTOCOL_VERSION},
@@ -75,6 +75,8 @@ impl<H: ServerHandler> Endpoint<H> {
             return answer::error(StatusCode::INTERNAL_SERVER_ERROR, message.id(), &error);
         };
         let asked = Asked::of(&request);
+        let (here, presence) = ClientPresence::new();
+        request.extensions_mut().insert(presence);
         let mut response = tokio::select! {
             biased;
             () = lease.ended() => return ended(&message),
@@ -88,7 +90,7 @@ impl<H: ServerHandler> Endpoint<H> {
             let farewell = answer::farewell_event(id, is_listen(&message));
             response.extensions_mut().insert(farewell);
         }
-        response
+        response.map(|body| here.reads(body))
     }
 
     /// Answers what need not reach rmcp.

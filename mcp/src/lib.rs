@@ -68,10 +68,12 @@ mod context;
 mod endpoint;
 mod handler;
 mod message;
+mod presence;
 mod service;
 
 pub use answer::TOKEN_ENDED;
-pub use context::{verified_token, verified_token_in};
+pub use context::{client_presence, verified_token, verified_token_in};
+pub use presence::ClientPresence;
 pub use service::{McpResponseBody, McpResponseFuture, McpService, Protocol};
 
 use std::convert::Infallible;

@@ -121,15 +121,17 @@ async fn waiting_ends_with_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_went_away_takes_no_task() {
-    let world = World::new();
-    let gone = world.agent(Era::Modern).await;
-    let call = begin(&gone, json!({ "waitSeconds": 50 })).await;
-    call.abort();
-    let _ = call.await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let id = world.add_task(&world.acme, "for whoever is there");
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let agent = world.agent(Era::Modern).await;
-    let text = agent.text("getTask", json!({})).await;
-    assert!(text.contains(&id), "{text}");
+    for era in ERAS {
+        let world = World::new();
+        let gone = world.agent(era).await;
+        let call = begin(&gone, json!({ "waitSeconds": 50 })).await;
+        call.abort();
+        let _ = call.await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let id = world.add_task(&world.acme, "for whoever is there");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let agent = world.agent(era).await;
+        let text = agent.text("getTask", json!({})).await;
+        assert!(text.contains(&id), "{era:?}: {text}");
+    }
 }

@@ -21,7 +21,7 @@ use rmcp::{
 };
 use serde::de::DeserializeOwned;
 use tower_workspace_token::{VerifiedToken, authority::Lease, id::WorkspaceId};
-use tower_workspace_token_mcp::verified_token;
+use tower_workspace_token_mcp::{client_presence, verified_token};
 
 use crate::tasks::{Author, Tasks};
 use create_task::CreateTask;
@@ -68,11 +68,21 @@ impl Call<'_> {
         Author::Agent(self.lease().clone())
     }
 
-    /// Completes when the client has given up the call, or the server is about to end.
+    /// Completes when nobody waits for the answer any longer, or the server is about to end.
+    ///
+    /// In a session, rmcp lets a call run on whose client went away without a word.
     async fn cancelled(&self) {
         tokio::select! {
             () = self.context.ct.cancelled() => {}
+            () = self.client_gone() => {}
             () = self.tasks.closed() => {}
+        }
+    }
+
+    async fn client_gone(&self) {
+        match client_presence(self.context) {
+            Some(presence) => presence.gone().await,
+            None => std::future::pending().await,
         }
     }
 }
