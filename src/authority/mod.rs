@@ -231,12 +231,6 @@ impl TokenAuthority {
         self.inner.cipher.primary_key()
     }
 
-    #[cfg(test)]
-    pub(crate) fn inner_for_tests(&self) -> &Inner {
-        &self.inner
-    }
-
-    #[cfg(feature = "session")]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }

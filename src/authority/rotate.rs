@@ -185,8 +185,6 @@ impl Inner {
         event: HistoryEvent,
     ) -> Result<(Arc<Slot>, Severed), Error> {
         let key = replaced.key;
-        // Before the commit, so that whoever comes to know the row finds the cell that is raised.
-        let slot = self.memory.slots.get_or_create(&key);
         let mut expected = replaced.revision;
         for _ in 0..ATTEMPTS {
             record.revision = next_revision(Some(expected))?;
@@ -194,7 +192,7 @@ impl Inner {
                 .commit(&key, Some(expected), record.clone(), Some(event.clone()))
                 .await;
             match committed {
-                Ok(severed) => return Ok((slot, severed)),
+                Ok(committed) => return Ok(committed),
                 Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
                 Err(conflict) => {
                     let current = self.live_record(&key).await?;
@@ -208,7 +206,7 @@ impl Inner {
         Err(Error::new(ErrorKind::Conflict))
     }
 
-    /// Writes a row and makes it known in this process.
+    /// Writes a row, makes it known in this process, and returns the slot with what the row ended.
     ///
     /// If the store does not say whether it wrote, it is asked; if it cannot be asked, what is
     /// remembered of the slot is doubted, so that every check reads the store until one succeeds.
@@ -218,9 +216,10 @@ impl Inner {
         expected: Option<Revision>,
         record: TokenRecord,
         event: Option<HistoryEvent>,
-    ) -> Result<Severed, Error> {
+    ) -> Result<(Arc<Slot>, Severed), Error> {
         let (revision, generation, token_id) =
             (record.revision, record.generation, record.token_id);
+        // Before the commit, so that whoever comes to know the row finds the cell that is raised.
         let slot = self.memory.slots.get_or_create(key);
         // Counted as it happens: the store itself may report the change before it answers.
         let before = slot.cell.open_below(generation.number());
@@ -247,7 +246,7 @@ impl Inner {
         let observed = slot.cell.observe(generation.number());
         // What was used was the old token: it must not be noted as a use of the new one.
         slot.take_used();
-        Ok(before.max(observed))
+        Ok((slot, before.max(observed)))
     }
 
     /// Waits until nothing of the old generation is left, here and in other processes.

@@ -9,7 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Full, StreamBody, channel::Channel};
+use http_body_util::{
+    BodyExt as _, Empty, Full, StreamBody,
+    channel::{Channel, Sender},
+};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 
 use super::*;
@@ -72,6 +75,37 @@ where
             .to_vec(),
     )
     .unwrap()
+}
+
+/// Waits until a call or stream is registered with a cell of the workspace.
+async fn until_a_use_is_open(authority: &TokenAuthority) {
+    while authority.inner().open_uses(&acme()) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Opens a stream whose last word is `bye`, and returns the other end of it.
+async fn begin_stream_with_farewell(
+    authority: &TokenAuthority,
+    token: &str,
+) -> (
+    Sender<Bytes, Infallible>,
+    Response<impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin + use<>>,
+) {
+    let (sender, channel) = Channel::<Bytes, Infallible>::new(4);
+    let mut response = Response::new(channel);
+    response
+        .extensions_mut()
+        .insert(Farewell(Bytes::from_static(b"bye")));
+    let response = std::sync::Arc::new(std::sync::Mutex::new(Some(response)));
+    let streaming = service_fn(move |_: Request<NoBody>| {
+        ready(Ok::<_, Infallible>(
+            response.lock().unwrap().take().unwrap(),
+        ))
+    });
+    let service = layer(authority).layer(streaming);
+    let response = service.oneshot(request("/", Some(token))).await.unwrap();
+    (sender, response)
 }
 
 /// Answers with what it sees of the request.
@@ -300,9 +334,7 @@ async fn a_running_call_is_answered_when_its_token_is_rotated() {
     });
     let service = layer(&authority).layer(never);
     let call = tokio::spawn(service.oneshot(request("/", Some(&token))));
-    while authority.inner_for_tests().open_uses(&acme()) == 0 {
-        tokio::task::yield_now().await;
-    }
+    until_a_use_is_open(&authority).await;
     let ended = rotate(&authority).await;
     assert_eq!((ended.calls, ended.left_behind), (1, 0));
     let response = call.await.unwrap().unwrap();
@@ -331,9 +363,7 @@ async fn a_service_that_waits_for_the_end_may_say_so_in_its_own_words() {
             .layer(polite)
             .oneshot(request("/", Some(&token))),
     );
-    while authority.inner_for_tests().open_uses(&acme()) == 0 {
-        tokio::task::yield_now().await;
-    }
+    until_a_use_is_open(&authority).await;
     rotate(&authority).await;
     assert_eq!(text(call.await.unwrap().unwrap()).await, "own words");
 }
@@ -342,19 +372,7 @@ async fn a_service_that_waits_for_the_end_may_say_so_in_its_own_words() {
 async fn an_open_stream_ends_with_the_farewell() {
     let authority = authority();
     let token = issue(&authority).await;
-    let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
-    let channel = std::sync::Mutex::new(Some(channel));
-    let streaming = service_fn(move |_: Request<NoBody>| {
-        let mut response = Response::new(channel.lock().unwrap().take().unwrap());
-        response
-            .extensions_mut()
-            .insert(Farewell(Bytes::from_static(b"bye")));
-        ready(Ok::<_, Infallible>(response))
-    });
-    let service = layer(&authority).layer(tower::util::BoxCloneSyncService::new(
-        tower::buffer::Buffer::new(streaming, 1),
-    ));
-    let response = service.oneshot(request("/", Some(&token))).await.unwrap();
+    let (mut sender, response) = begin_stream_with_farewell(&authority, &token).await;
     sender.send_data(Bytes::from_static(b"one")).await.unwrap();
     let mut body = response.into_body();
     let frame = |frame: Option<Result<http_body::Frame<Bytes>, Infallible>>| {
@@ -403,19 +421,7 @@ async fn a_stream_that_nobody_reads_is_left_behind_and_gives_nothing_more() {
 async fn a_stream_that_was_left_behind_gives_no_farewell_and_is_not_waited_for_again() {
     let authority = authority();
     let token = issue(&authority).await;
-    let (_sender, channel) = Channel::<Bytes, Infallible>::new(4);
-    let channel = std::sync::Mutex::new(Some(channel));
-    let streaming = service_fn(move |_: Request<NoBody>| {
-        let mut response = Response::new(channel.lock().unwrap().take().unwrap());
-        response
-            .extensions_mut()
-            .insert(Farewell(Bytes::from_static(b"bye")));
-        ready(Ok::<_, Infallible>(response))
-    });
-    let service = layer(&authority).layer(tower::util::BoxCloneSyncService::new(
-        tower::buffer::Buffer::new(streaming, 1),
-    ));
-    let response = service.oneshot(request("/", Some(&token))).await.unwrap();
+    let (_sender, response) = begin_stream_with_farewell(&authority, &token).await;
     let first = rotate(&authority).await;
     assert_eq!((first.streams, first.left_behind), (1, 1));
     let second = rotate(&authority).await;

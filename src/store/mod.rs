@@ -304,13 +304,8 @@ impl TokenRecord {
         changed_at: Timestamp,
     ) -> Self {
         Self {
-            key,
-            revision,
-            generation,
-            token_id,
             sealed: Some(sealed),
-            changed_at,
-            last_used_at: None,
+            ..Self::tombstone(key, revision, generation, token_id, changed_at)
         }
     }
 
