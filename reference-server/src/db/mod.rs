@@ -54,6 +54,20 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
+        self.write_then(work, |_| ()).await
+    }
+
+    /// The same, and runs `then` after the commit, on the writer's thread: also if nobody waits for the
+    /// outcome any longer. It must not block.
+    pub(crate) async fn write_then<T, E>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
         let job = move |connection: &mut Connection| {
             // Immediate, so that two writers wait for each other instead of failing half-way.
             let transaction = connection
@@ -61,6 +75,7 @@ impl Database {
                 .map_err(DatabaseError::from)?;
             let outcome = work(&transaction)?;
             transaction.commit().map_err(DatabaseError::from)?;
+            then(&outcome);
             Ok(outcome)
         };
         self.writer.run(job).await.map_err(E::from)?

@@ -84,21 +84,17 @@ impl Tasks {
 
     /// Writes, and tells whoever waits.
     ///
-    /// In a task of its own: a caller who is dropped after the commit, as a rotation drops one, must not leave
-    /// those who wait without the word.
+    /// Told by the writer itself: a caller who is dropped after the commit, as a rotation drops one, must
+    /// not leave those who wait without the word.
     async fn write_and_announce<T: Send + 'static>(
         &self,
         workspace: WorkspaceId,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, TaskError> + Send + 'static,
         event: impl FnOnce(&T) -> Event + Send + 'static,
     ) -> Result<T, TaskError> {
-        let (database, hub) = (self.database.clone(), self.hub.clone());
-        let written = tokio::spawn(async move {
-            let written = database.write(work).await?;
-            hub.publish(&workspace, event(&written));
-            Ok(written)
-        });
-        written.await.map_err(TaskError::unavailable)?
+        let hub = self.hub.clone();
+        let announce = move |written: &T| hub.publish(&workspace, event(written));
+        self.database.write_then(work, announce).await
     }
 }
 

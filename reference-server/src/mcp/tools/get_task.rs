@@ -123,9 +123,11 @@ pub(super) async fn take_next(call: &Call<'_>, wait: Duration) -> Result<String,
             return Ok(NO_TASK.to_owned());
         }
         tokio::select! {
+            // First: what comes at the same moment is not taken for somebody who is gone.
+            biased;
+            () = call.cancelled() => return Ok(NO_TASK.to_owned()),
             () = new_task(&mut events) => {}
             () = &mut over => is_over = true,
-            () = call.cancelled() => return Ok(NO_TASK.to_owned()),
         }
     }
 }
