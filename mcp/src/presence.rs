@@ -1,4 +1,4 @@
-//! Whether the client of a call is still there to read its answer.
+//! Whether a client is still there to read the answer of a call, on the connection it was made on.
 //!
 //! A client that disconnects has not given the call up (MCP 2025-11-25, Transports, "Sending Messages to
 //! the Server"): handlers run on, unless they ask.
@@ -17,7 +17,8 @@ use tokio::sync::watch;
 
 use crate::McpBody;
 
-/// Tells a tool whether anybody still reads the response of its call.
+/// Tells a tool whether anybody still reads the response of its call, on the connection it was made on. A
+/// client that resumes the stream on another one counts as gone.
 ///
 /// For tools that hand something out once: they had better not hand it to a client that is gone.
 #[derive(Clone)]

@@ -96,7 +96,8 @@ impl WorkspaceTokenLayer {
     }
 
     /// Lets requests without any credential through, without a [`VerifiedToken`], also where the address
-    /// names no workspace, as `/health` does. A bad credential is still refused.
+    /// names no workspace, as `/health` does: where the resolver answers [`AddressProblem::NoWorkspace`].
+    /// A bad credential is still refused.
     pub fn with_optional_token(self) -> Self {
         self.with(|gate| gate.is_optional = true)
     }
