@@ -8,11 +8,25 @@ use std::{error, fmt};
 
 use http::StatusCode;
 
+use crate::id::{Generation, SlotKey};
+
 /// Why a request was turned away.
 #[derive(Clone, Debug)]
 pub struct Rejection {
     kind: RejectionKind,
     source: Option<std::sync::Arc<dyn error::Error + Send + Sync>>,
+    /// Boxed, since hardly any rejection has one.
+    superseded: Option<Box<SupersededToken>>,
+}
+
+/// The token of an earlier generation that somebody still presents; see [`Rejection::superseded`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SupersededToken {
+    /// The slot that it was the token of.
+    pub key: SlotKey,
+    /// The generation that it was.
+    pub generation: Generation,
 }
 
 /// Sorts a [`Rejection`], for operators.
@@ -95,7 +109,11 @@ pub enum CredentialProblem {
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind) -> Self {
-        Self { kind, source: None }
+        Self {
+            kind,
+            source: None,
+            superseded: None,
+        }
     }
 
     pub(crate) fn with_source(
@@ -105,6 +123,7 @@ impl Rejection {
         Self {
             kind,
             source: Some(std::sync::Arc::new(source)),
+            superseded: None,
         }
     }
 
@@ -115,6 +134,21 @@ impl Rejection {
 
     pub(crate) fn invalid_token(problem: TokenProblem) -> Self {
         Self::new(RejectionKind::InvalidToken(problem))
+    }
+
+    pub(crate) fn superseded_token(key: SlotKey, generation: Generation) -> Self {
+        Self {
+            superseded: Some(Box::new(SupersededToken { key, generation })),
+            ..Self::invalid_token(TokenProblem::Superseded)
+        }
+    }
+
+    /// Returns which token was presented, if it was a genuine one of an earlier generation: where an old
+    /// token is still in use tells whom to give the new one. For operators, not for the client.
+    ///
+    /// `None` for every other rejection: of a token whose MAC is wrong, nothing that it says is told.
+    pub fn superseded(&self) -> Option<&SupersededToken> {
+        self.superseded.as_deref()
     }
 
     /// Returns why the request was turned away; for operators, not for the client.

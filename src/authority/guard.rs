@@ -11,16 +11,16 @@ use pin_project_lite::pin_project;
 
 use super::{
     lease::Lease,
-    liveness::{Registration, Use},
+    liveness::{Hold, Registration, Use},
 };
 
 pin_project! {
-    /// The future of [`Lease::guard`].
+    /// The future of [`Lease::guard`], and of whatever else work is bound to.
     #[must_use = "futures do nothing unless polled"]
     pub struct Guarded<F> {
         #[pin]
         work: Option<F>,
-        lease: Lease,
+        hold: Hold,
         registration: Option<Registration>,
     }
 }
@@ -42,9 +42,15 @@ impl Lease {
     /// }
     /// ```
     pub fn guard<F: Future>(&self, work: F) -> Guarded<F> {
-        Guarded {
+        Guarded::new(work, self.hold().clone())
+    }
+}
+
+impl<F> Guarded<F> {
+    pub(crate) fn new(work: F, hold: Hold) -> Self {
+        Self {
             work: Some(work),
-            lease: self.clone(),
+            hold,
             registration: None,
         }
     }
@@ -59,12 +65,11 @@ impl<F: Future> Future for Guarded<F> {
         match this.registration {
             Some(registration) => registration.rewake(cx.waker()),
             None => {
-                let hold = this.lease.hold();
-                *this.registration = Some(hold.register(Use::Work, cx.waker().clone()));
+                *this.registration = Some(this.hold.register(Use::Work, cx.waker().clone()));
             }
         }
         let finished = match this.work.as_mut().as_pin_mut() {
-            Some(work) if this.lease.is_live() => match work.poll(cx) {
+            Some(work) if this.hold.is_live() => match work.poll(cx) {
                 Poll::Ready(output) => Some(output),
                 Poll::Pending => return Poll::Pending,
             },
@@ -80,7 +85,7 @@ impl<F: Future> Future for Guarded<F> {
 impl<F> fmt::Debug for Guarded<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guarded")
-            .field("lease", &self.lease)
+            .field("hold", &self.hold)
             .finish_non_exhaustive()
     }
 }

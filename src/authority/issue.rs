@@ -82,7 +82,7 @@ impl Inner {
             generation,
         };
         let sealed = self
-            .cipher
+            .cipher()
             .seal(&context, text.expose_secret().as_bytes())
             .await?;
         let revision = next_revision(expected)?;

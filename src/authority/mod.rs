@@ -6,6 +6,7 @@
 mod guard;
 mod housekeeping;
 mod issue;
+mod keys;
 mod lease;
 pub(crate) mod liveness;
 pub(crate) mod polls;
@@ -18,7 +19,7 @@ mod verify;
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -37,6 +38,7 @@ use crate::{
 };
 
 pub use guard::Guarded;
+pub use keys::{Rewrapped, TokenKeys};
 pub use lease::{Lease, LeaseEnded, VerifiedToken};
 pub use rotate::{EndedUses, RevocationReceipt, RotationReceipt};
 use slots::SlotTable;
@@ -96,7 +98,8 @@ pub struct Keys {
 #[must_use = "call `build`"]
 pub struct TokenAuthorityBuilder {
     store: Box<dyn ErasedStore>,
-    cipher: Box<dyn ErasedCipher>,
+    sealing: KeyRing<SealKey>,
+    own_cipher: Option<Arc<dyn ErasedCipher>>,
     signing: KeyRing<SigningKey>,
     clock: Arc<dyn Clock>,
     max_staleness: Duration,
@@ -139,7 +142,9 @@ struct Note {
 pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     store: Box<dyn ErasedStore>,
-    cipher: Box<dyn ErasedCipher>,
+    cipher: RwLock<Arc<dyn ErasedCipher>>,
+    /// The application's own cipher, which keeps keys of its own.
+    has_own_cipher: bool,
     workspace_tokens: Codec,
     #[cfg(feature = "session")]
     pub(crate) sessions: sessions::SessionRegistry,
@@ -164,7 +169,8 @@ impl TokenAuthority {
     pub fn builder(store: impl TokenStore, keys: Keys) -> TokenAuthorityBuilder {
         TokenAuthorityBuilder {
             store: Box::new(store),
-            cipher: Box::new(Aes256Gcm::new(keys.sealing)),
+            sealing: keys.sealing,
+            own_cipher: None,
             signing: keys.signing,
             clock: Arc::new(SystemClock),
             max_staleness: DEFAULT_MAX_STALENESS,
@@ -223,12 +229,12 @@ impl TokenAuthority {
 
     /// Returns the ids of the signing keys, the one that signs first.
     pub fn signing_key_ids(&self) -> Vec<KeyId> {
-        self.inner.workspace_tokens.key_ids().copied().collect()
+        self.inner.workspace_tokens.key_ids()
     }
 
     /// Returns the id of the key that tokens are sealed with now.
     pub fn sealing_key_id(&self) -> KeyId {
-        self.inner.cipher.primary_key()
+        self.inner.cipher().primary_key()
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -239,7 +245,7 @@ impl TokenAuthority {
 impl TokenAuthorityBuilder {
     /// Seals with `cipher` in place of AES-256-GCM under the sealing keys.
     pub fn cipher(mut self, cipher: impl Cipher) -> Self {
-        self.cipher = Box::new(cipher);
+        self.own_cipher = Some(Arc::new(cipher));
         self
     }
 
@@ -270,10 +276,16 @@ impl TokenAuthorityBuilder {
         });
         let target: Weak<dyn ObserveChanges> = Arc::downgrade(&memory) as _;
         let freshness = self.store.watch(ChangeObserver::new(target));
+        let has_own_cipher = self.own_cipher.is_some();
+        let cipher = match self.own_cipher {
+            Some(cipher) => cipher,
+            None => Arc::new(Aes256Gcm::new(self.sealing)),
+        };
         let inner = Inner {
             clock: self.clock,
             store: self.store,
-            cipher: self.cipher,
+            cipher: RwLock::new(cipher),
+            has_own_cipher,
             workspace_tokens: Codec::new(TokenKind::Workspace, &self.signing),
             #[cfg(feature = "session")]
             sessions: sessions::SessionRegistry::new(Codec::new(TokenKind::Session, &self.signing)),
@@ -324,6 +336,14 @@ impl Note {
         event.actor = self.actor.as_deref().map(str::to_owned);
         event.reason = self.reason.as_deref().map(str::to_owned);
         event
+    }
+}
+
+impl Inner {
+    /// Returns the cipher of this moment.
+    fn cipher(&self) -> Arc<dyn ErasedCipher> {
+        let cipher = self.cipher.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&cipher)
     }
 }
 

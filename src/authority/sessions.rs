@@ -18,9 +18,10 @@ use super::{
     liveness::{Cell, Hold},
 };
 use crate::{
+    cipher::KeyRing,
     clock::{Clock, Moment, Timestamp},
     id::{Generation, SlotKey, TokenId},
-    jwt::{Codec, SessionClaims, SessionId},
+    jwt::{Codec, SessionClaims, SessionId, SigningKey},
 };
 
 /// How far in the future `iat` may lie: clocks of several nodes differ.
@@ -94,6 +95,11 @@ impl SessionRegistry {
         }
     }
 
+    /// Signs and verifies session tokens with `keys` from here on.
+    pub(crate) fn replace_keys(&self, keys: &KeyRing<SigningKey>) {
+        self.codec.replace_keys(keys);
+    }
+
     /// Opens a session for the inner service's `inner_id` and mints its token.
     ///
     /// A token that has all of its sessions loses the one that was idle for longest, and never one of another token's.
@@ -104,7 +110,7 @@ impl SessionRegistry {
         limits: &SessionLimits,
         on_end: OnEnd,
         clock: &Arc<dyn Clock>,
-    ) -> Result<SecretString, NotOpened> {
+    ) -> Result<(SecretString, Arc<Session>), NotOpened> {
         let id = SessionId::generate().map_err(|_| NotOpened::Cipher)?;
         let (now, moment) = (clock.now(), clock.moment());
         let claims = SessionClaims {
@@ -142,7 +148,7 @@ impl SessionRegistry {
             self.end(&session);
             return Err(NotOpened::Ended);
         }
-        Ok(self.codec.mint(&claims.to_json()))
+        Ok((self.codec.mint(&claims.to_json()), session))
     }
 
     /// Finds the live session that `presented` names, if it was opened with the very token of `lease`.
@@ -271,6 +277,18 @@ impl Session {
     /// Returns the inner service's own id.
     pub(crate) fn inner_id(&self) -> &str {
         &self.inner_id
+    }
+
+    pub(crate) fn key(&self) -> &SlotKey {
+        &self.key
+    }
+
+    pub(crate) fn token_id(&self) -> TokenId {
+        self.token_id
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// Returns the hold that a stream of the session ends with.

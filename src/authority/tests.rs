@@ -110,6 +110,40 @@ async fn a_rotated_token_is_dead_and_the_new_one_lives() {
 }
 
 #[tokio::test]
+async fn a_rejection_names_the_slot_and_generation_of_a_superseded_token_alone() {
+    let store = Arc::new(MemoryStore::new());
+    let keys = Keys::generate().unwrap();
+    let authority = TokenAuthority::builder(Arc::clone(&store), keys.clone())
+        .build()
+        .unwrap();
+    let old = authority.issue(&acme(), &primary()).await.unwrap();
+    let current = authority.rotate(&acme(), &primary()).await.unwrap().token;
+    // By memory, and by the store alone.
+    let restarted = TokenAuthority::builder(store, keys).build().unwrap();
+    for authority in [&authority, &restarted] {
+        let presented = PresentedToken::new(old.expose_secret().as_bytes());
+        let rejection = authority.verify(&acme(), presented).await.unwrap_err();
+        let superseded = rejection.superseded().unwrap();
+        assert_eq!(superseded.key, SlotKey::new(acme(), primary()));
+        assert_eq!(superseded.generation, Generation::FIRST);
+        assert!(!rejection.message().contains("primary"), "{rejection}");
+    }
+    let mut forged = old.expose_secret().to_owned();
+    let last = if forged.ends_with('A') { 'B' } else { 'A' };
+    forged.pop();
+    forged.push(last);
+    for (workspace, token) in [
+        (acme(), &*forged),
+        ("other".parse().unwrap(), old.expose_secret()),
+        ("other".parse().unwrap(), current.expose_secret()),
+    ] {
+        let presented = PresentedToken::new(token.as_bytes());
+        let rejection = authority.verify(&workspace, presented).await.unwrap_err();
+        assert_eq!(rejection.superseded(), None, "{rejection}");
+    }
+}
+
+#[tokio::test]
 async fn a_revoked_slot_goes_on_with_the_next_generation() {
     let authority = authority();
     let first = authority.issue(&acme(), &primary()).await.unwrap();

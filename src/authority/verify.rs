@@ -81,8 +81,8 @@ impl TokenAuthority {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::WrongWorkspace));
         }
         let key = SlotKey::new(claims.workspace, claims.name);
-        if let Some(problem) = self.inner.refute(&key, &claims) {
-            return Verdict::Rejected(Rejection::invalid_token(problem));
+        if let Some(rejection) = self.inner.refute(&key, &claims) {
+            return Verdict::Rejected(rejection);
         }
         Verdict::Pending(Box::new(PendingCheck {
             key,
@@ -125,15 +125,15 @@ impl Inner {
     /// Returns why `claims` cannot be those of the current token, if fresh memory is enough to tell.
     ///
     /// A generation above the remembered one refutes nothing: another process may just have rotated.
-    fn refute(&self, key: &SlotKey, claims: &WorkspaceClaims) -> Option<TokenProblem> {
+    fn refute(&self, key: &SlotKey, claims: &WorkspaceClaims) -> Option<Rejection> {
         let slot = self.memory.slots.get(key)?;
         if claims.generation.number() < slot.cell.generation() {
-            return Some(TokenProblem::Superseded);
+            return Some(Rejection::superseded_token(*key, claims.generation));
         }
         let current = slot.current()?;
         let knows_better =
             current.generation == claims.generation.number() && self.is_fresh(&slot, &current);
-        knows_better.then_some(TokenProblem::Unknown)
+        knows_better.then(|| Rejection::invalid_token(TokenProblem::Unknown))
     }
 
     async fn settle(&self, check: Box<PendingCheck>) -> Result<VerifiedToken, Rejection> {
@@ -157,7 +157,8 @@ impl Inner {
         let lease = token?.lease;
         // Last of all: the generation may have ended while the row was opened.
         if !lease.is_live() {
-            return Err(Rejection::invalid_token(TokenProblem::Superseded));
+            let superseded = Rejection::superseded_token(check.key, check.claims.generation);
+            return Err(superseded);
         }
         slot.mark_used();
         Ok(VerifiedToken::new(lease))
@@ -171,7 +172,8 @@ impl Inner {
         record: &TokenRecord,
     ) -> Result<CurrentToken, Rejection> {
         if record.generation > check.claims.generation {
-            return Err(Rejection::invalid_token(TokenProblem::Superseded));
+            let superseded = Rejection::superseded_token(check.key, check.claims.generation);
+            return Err(superseded);
         }
         let sealed = record.sealed.as_ref().filter(|_| {
             record.generation == check.claims.generation && record.token_id == check.claims.token_id
@@ -189,7 +191,7 @@ impl Inner {
             generation: record.generation,
         };
         let opened = self
-            .cipher
+            .cipher()
             .open(&context, sealed)
             .await
             .map_err(unavailable)?;

@@ -10,6 +10,8 @@ mod key;
 mod mac;
 mod tag;
 
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -55,8 +57,9 @@ impl TokenKind {
 /// Mints and opens the tokens of one kind.
 #[derive(Debug)]
 pub(crate) struct Codec {
-    /// The primary key first: the one that signs.
-    signers: Vec<Signer>,
+    kind: TokenKind,
+    /// The primary key first: the one that signs. Replaced as a whole, and never while a token is looked at.
+    signers: RwLock<Vec<Signer>>,
 }
 
 #[derive(Debug)]
@@ -74,18 +77,23 @@ pub(crate) struct Payload(Zeroizing<Vec<u8>>);
 
 impl Codec {
     pub(crate) fn new(kind: TokenKind, keys: &KeyRing<SigningKey>) -> Self {
-        let signer = |key: &SigningKey| Signer {
-            header: Header::new(kind, &crate::cipher::RingKey::id(key)),
-            mac: key.mac_key(kind.mac_label()),
-        };
         Self {
-            signers: keys.iter().map(signer).collect(),
+            kind,
+            signers: RwLock::new(signers(kind, keys)),
         }
+    }
+
+    /// Signs and verifies with `keys` from here on.
+    pub(crate) fn replace_keys(&self, keys: &KeyRing<SigningKey>) {
+        let replacement = signers(self.kind, keys);
+        let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
+        *signers = replacement;
     }
 
     /// Signs `claims`, which are JSON, with the primary key.
     pub(crate) fn mint(&self, claims: &Zeroizing<String>) -> SecretString {
-        let signer = &self.signers[0];
+        let signers = self.signers();
+        let signer = &signers[0];
         // Sized exactly, so that neither growing nor shrinking leaves a copy behind.
         let length =
             signer.header.as_str().len() + (claims.len() * 4).div_ceil(3) + 1 + SIGNATURE_LENGTH;
@@ -100,7 +108,7 @@ impl Codec {
 
     /// Returns whether `token` begins as one of ours does: the cheap check, before anything else.
     pub(crate) fn begins_as_ours(&self, token: &[u8]) -> bool {
-        token.len() <= MAX_TOKEN_LENGTH && self.signer_of(token).is_some()
+        token.len() <= MAX_TOKEN_LENGTH && signer_of(&self.signers(), token).is_some()
     }
 
     /// Checks size, shape, header and MAC, in this order, and only then decodes the payload.
@@ -108,7 +116,8 @@ impl Codec {
         if token.len() > MAX_TOKEN_LENGTH || !token.iter().all(is_token_byte) {
             return Err(NotOurs);
         }
-        let signer = self.signer_of(token).ok_or(NotOurs)?;
+        let signers = self.signers();
+        let signer = signer_of(&signers, token).ok_or(NotOurs)?;
         let (input, signature) = token
             .split_last_chunk::<SIGNATURE_LENGTH>()
             .ok_or(NotOurs)?;
@@ -128,16 +137,37 @@ impl Codec {
             .map_err(|_| NotOurs)
     }
 
-    /// Returns the keys that tokens of this kind verify with.
-    pub(crate) fn key_ids(&self) -> impl Iterator<Item = &KeyId> {
-        self.signers.iter().map(|signer| signer.header.key_id())
+    /// Returns the keys that tokens of this kind verify with, the one that signs first.
+    pub(crate) fn key_ids(&self) -> Vec<KeyId> {
+        let signers = self.signers();
+        signers
+            .iter()
+            .map(|signer| *signer.header.key_id())
+            .collect()
     }
 
-    fn signer_of(&self, token: &[u8]) -> Option<&Signer> {
-        self.signers
-            .iter()
-            .find(|signer| token.starts_with(signer.header.as_str().as_bytes()))
+    /// Returns the key that `token` says it was signed with, if it is one of ours; the MAC is not looked at.
+    pub(crate) fn key_id_of(&self, token: &[u8]) -> Option<KeyId> {
+        signer_of(&self.signers(), token).map(|signer| *signer.header.key_id())
     }
+
+    fn signers(&self) -> RwLockReadGuard<'_, Vec<Signer>> {
+        self.signers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn signers(kind: TokenKind, keys: &KeyRing<SigningKey>) -> Vec<Signer> {
+    let signer = |key: &SigningKey| Signer {
+        header: Header::new(kind, &crate::cipher::RingKey::id(key)),
+        mac: key.mac_key(kind.mac_label()),
+    };
+    keys.iter().map(signer).collect()
+}
+
+fn signer_of<'a>(signers: &'a [Signer], token: &[u8]) -> Option<&'a Signer> {
+    signers
+        .iter()
+        .find(|signer| token.starts_with(signer.header.as_str().as_bytes()))
 }
 
 impl Payload {
@@ -197,7 +227,7 @@ mod tests {
         let workspace = Codec::new(TokenKind::Workspace, &keys(1, &[]));
         let token = mint(&session);
         assert!(workspace.open(&token).is_err());
-        let header = |codec: &Codec| codec.signers[0].header.as_str().to_owned();
+        let header = |codec: &Codec| codec.signers()[0].header.as_str().to_owned();
         let body = &token[header(&session).len()..];
         assert!(
             workspace
@@ -253,7 +283,7 @@ mod tests {
         assert_eq!(header.typ.as_deref(), Some("workspace+jwt"));
         assert_eq!(
             header.kid.as_deref(),
-            codec.key_ids().next().map(KeyId::as_str)
+            codec.key_ids().first().map(KeyId::as_str)
         );
     }
 }

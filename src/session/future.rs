@@ -15,7 +15,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use secrecy::ExposeSecret as _;
 
-use super::{SESSION_ID, SessionBody, SessionLayer};
+use super::{SESSION_ID, SessionBody, SessionHandle, SessionLayer};
 use crate::{
     authority::{
         Lease,
@@ -132,8 +132,10 @@ impl Exchange {
                 let Some(inner_id) = inner_id else {
                     return Ok(response.map(SessionBody::sessionless));
                 };
-                let token = open(&self.layer, &self.lease, &inner_id, lifetime)?;
+                let (token, session) = open(&self.layer, &self.lease, &inner_id, lifetime)?;
                 response.headers_mut().insert(SESSION_ID, token);
+                let handle = SessionHandle::new(&session, &self.layer.authority);
+                response.extensions_mut().insert(handle);
                 Ok(response.map(SessionBody::sessionless))
             }
             Outgoing::Keep {
@@ -163,7 +165,7 @@ fn open(
     lease: &Lease,
     inner_id: &HeaderValue,
     lifetime: Option<Duration>,
-) -> Result<HeaderValue, Rejection> {
+) -> Result<(HeaderValue, Arc<Session>), Rejection> {
     let misconfigured = || Rejection::new(RejectionKind::Misconfigured);
     let inner_id = inner_id.to_str().map_err(|_| misconfigured())?;
     let authority = layer.authority.inner();
@@ -180,8 +182,9 @@ fn open(
         &authority.clock,
     );
     let kind = match opened {
-        Ok(token) => {
-            return HeaderValue::try_from(token.expose_secret()).map_err(|_| misconfigured());
+        Ok((token, session)) => {
+            let token = HeaderValue::try_from(token.expose_secret());
+            return Ok((token.map_err(|_| misconfigured())?, session));
         }
         // The registry has called the end of this one already.
         Err(NotOpened::Ended) => return Err(Rejection::new(RejectionKind::TokenEnded)),

@@ -12,11 +12,13 @@
 
 mod body;
 mod future;
+mod handle;
 mod layer;
 mod service;
 
 pub use body::SessionBody;
 pub use future::SessionResponseFuture;
+pub use handle::SessionHandle;
 pub use layer::{SessionLayer, SessionLifetime};
 pub use service::SessionService;
 

@@ -11,7 +11,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    SESSION_ID, SessionBody, SessionLayer, SessionLifetime, SessionResponseFuture,
+    SESSION_ID, SessionBody, SessionHandle, SessionLayer, SessionLifetime, SessionResponseFuture,
     future::{Exchange, Outgoing},
     is_modern,
 };
@@ -49,6 +49,8 @@ impl<S> SessionService<S> {
                 let inner_id = HeaderValue::try_from(session.inner_id())
                     .expect("an id came out of a header of the inner service");
                 request.headers_mut().insert(SESSION_ID, inner_id);
+                let handle = SessionHandle::new(&session, &self.layer.authority);
+                request.extensions_mut().insert(handle);
                 let ends = request.method() == Method::DELETE;
                 Outgoing::Keep {
                     in_use: session.begin_use(),

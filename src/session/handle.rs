@@ -1,0 +1,162 @@
+//! [`SessionHandle`]: a session in the hand of whoever lists sessions, or ends one.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Weak},
+};
+
+use crate::{
+    authority::{Guarded, Inner, TokenAuthority, sessions::Session},
+    id::{Generation, SlotKey, TokenId},
+};
+
+/// A session that was opened with a workspace token. Cheap to clone.
+///
+/// [`SessionLayer`](super::SessionLayer) puts it into the extensions of each request of the session, for
+/// the services behind it, and into those of the response that opened the session. It is no credential:
+/// nothing in it lets anybody into the session. It keeps neither the session nor the authority alive.
+#[derive(Clone)]
+pub struct SessionHandle {
+    session: Arc<Session>,
+    authority: Weak<Inner>,
+}
+
+impl SessionHandle {
+    pub(super) fn new(session: &Arc<Session>, authority: &TokenAuthority) -> Self {
+        Self {
+            session: Arc::clone(session),
+            authority: Arc::downgrade(authority.inner()),
+        }
+    }
+
+    /// Returns the inner service's own id of the session, with which
+    /// [`on_session_end`](super::SessionLayer::on_session_end) tells of its end.
+    pub fn inner_id(&self) -> &str {
+        self.session.inner_id()
+    }
+
+    /// Returns the slot of the token that the session was opened with.
+    pub fn key(&self) -> &SlotKey {
+        self.session.key()
+    }
+
+    /// Returns the public id of that token.
+    pub fn token_id(&self) -> TokenId {
+        self.session.token_id()
+    }
+
+    /// Returns the generation of that token.
+    pub fn generation(&self) -> Generation {
+        self.session.generation()
+    }
+
+    /// Returns whether the session has not been ended. One that is too old or was idle for too long
+    /// counts as live until that is noticed, which takes a second.
+    pub fn is_live(&self) -> bool {
+        self.session.hold().is_live()
+    }
+
+    /// Ends the session and returns whether it was live: its id is unknown from here on, its open streams
+    /// end, and work under [`guard`](Self::guard) is dropped.
+    ///
+    /// The token stays as it is, and its client may open another session.
+    pub fn end(&self) -> bool {
+        let authority = self.authority.upgrade();
+        authority.is_some_and(|authority| authority.sessions.end(&self.session))
+    }
+
+    /// Runs `work` as long as the session lives; `None` is that it ended first and `work` was dropped.
+    /// As [`Lease::guard`](crate::authority::Lease::guard), which a rotation needs beside it.
+    pub fn guard<F: Future>(&self, work: F) -> Guarded<F> {
+        Guarded::new(work, self.session.hold())
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionHandle")
+            .field("key", self.key())
+            .field("generation", &self.generation())
+            .field("is_live", &self.is_live())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Mutex};
+
+    use bytes::Bytes;
+    use http::{HeaderValue, Request, Response, StatusCode};
+    use http_body_util::Full;
+    use tower::ServiceExt as _;
+    use tower_layer::Layer as _;
+
+    use super::*;
+    use crate::{
+        Keys, MemoryStore, TokenName, VerifiedToken,
+        session::{SESSION_ID, SessionBody, SessionLayer},
+        token::PresentedToken,
+    };
+
+    async fn token(authority: &TokenAuthority) -> VerifiedToken {
+        let (acme, name) = ("acme".parse().unwrap(), TokenName::primary());
+        let issued = authority.issue(&acme, &name).await.unwrap();
+        let presented = PresentedToken::new(issued.expose_secret().as_bytes());
+        authority.verify(&acme, presented).await.unwrap()
+    }
+
+    /// Sends a request to an inner service that calls its session `inner`.
+    async fn send(
+        layer: &SessionLayer,
+        token: &VerifiedToken,
+        session: Option<HeaderValue>,
+    ) -> (Response<SessionBody<Full<Bytes>>>, Option<SessionHandle>) {
+        let seen = Arc::new(Mutex::new(None));
+        let sees = Arc::clone(&seen);
+        let inner = tower::service_fn(move |request: Request<()>| {
+            *sees.lock().unwrap() = request.extensions().get::<SessionHandle>().cloned();
+            let response = Response::builder().header(SESSION_ID, "inner");
+            let response = response.body(Full::<Bytes>::default()).unwrap();
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        let mut request = Request::post("/").body(()).unwrap();
+        request.extensions_mut().insert(token.clone());
+        if let Some(session) = session {
+            request.headers_mut().insert(SESSION_ID, session);
+        }
+        let response = layer.layer(inner).oneshot(request).await.unwrap();
+        let seen = seen.lock().unwrap().take();
+        (response, seen)
+    }
+
+    #[tokio::test]
+    async fn a_handle_comes_with_the_session_and_ends_it() {
+        let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate().unwrap())
+            .build()
+            .unwrap();
+        let (layer, token) = (
+            SessionLayer::new(authority.clone()),
+            token(&authority).await,
+        );
+        let (opened, seen) = send(&layer, &token, None).await;
+        assert!(seen.is_none(), "there is no session yet");
+        let handle = opened.extensions().get::<SessionHandle>().unwrap();
+        assert_eq!(handle.inner_id(), "inner");
+        assert_eq!(handle.key(), token.lease().key());
+        assert_eq!(handle.generation(), token.generation());
+        assert_eq!(handle.token_id(), token.token_id());
+        let session = opened.headers()[SESSION_ID].clone();
+        let (_, seen) = send(&layer, &token, Some(session.clone())).await;
+        assert_eq!(seen.unwrap().inner_id(), "inner");
+
+        let work = handle.guard(std::future::pending::<()>());
+        assert!(handle.is_live() && handle.end());
+        assert_eq!(work.await, None);
+        assert!(!handle.is_live() && !handle.end());
+        assert!(token.lease().is_live(), "the token stays as it is");
+        let (response, _) = send(&layer, &token, Some(session)).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    }
+}
