@@ -42,8 +42,8 @@
 //! - **A file that is swapped while it is open.** The store notices within milliseconds if anybody
 //!   watches it, and refuses everything from then on; what was written into the old file in between
 //!   went with it. Stop the processes first, then restore.
-//! - **A backup that is older than the last rotation.** It brings the old token back:
-//!   rotate every token after restoring one.
+//! - **A backup that is older than the last rotation.** Put in place by hand, it brings the old token
+//!   back: run [`merge_slots`] on it first, or rotate every token.
 //!
 //! # Your own tables in the same file
 //! All tables here are named `wst_…`: name yours otherwise. Open the store first: it
@@ -91,6 +91,7 @@ mod feed;
 mod file;
 mod guard;
 mod lookups;
+mod merge;
 mod observers;
 mod options;
 mod queries;
@@ -103,7 +104,9 @@ mod writer;
 pub use error::{OpenError, OpenErrorKind};
 pub use feed::LEASE;
 pub use guard::{SlotGeneration, slot_generation};
+pub use merge::{MergedSlots, Provenance, merge_slots};
 pub use options::Options;
+pub use queries::LiveSlot;
 /// The version of `rusqlite` whose connections [`SqliteStore::connection`] opens.
 pub use rusqlite;
 pub use store::SqliteStore;

@@ -20,6 +20,17 @@ pub(crate) struct Swap {
     pub(crate) event: Option<HistoryEvent>,
 }
 
+/// A slot with a live token, and the key that its row is sealed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveSlot {
+    /// The slot.
+    pub key: SlotKey,
+    /// The key; `None` if a cipher of your own sealed the row in another form than
+    /// [`envelope`](tower_workspace_token::cipher::envelope).
+    pub sealed_with: Option<KeyId>,
+}
+
 /// Whether a swap found the revision that it expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Swapped {
@@ -86,6 +97,22 @@ pub(crate) fn sealed_with(
         )?
         .query_map([key_id.as_str()], |row| {
             Ok(SlotKey::new(parsed(row, 0)?, parsed(row, 1)?))
+        })?
+        .collect()
+}
+
+pub(crate) fn live_slots(connection: &Connection) -> rusqlite::Result<Vec<LiveSlot>> {
+    connection
+        .prepare_cached(
+            "SELECT workspace, name, key_id FROM wst_slots WHERE sealed IS NOT NULL
+             ORDER BY workspace, name",
+        )?
+        .query_map([], |row| {
+            let has_key = !matches!(row.get_ref(2)?, rusqlite::types::ValueRef::Null);
+            Ok(LiveSlot {
+                key: SlotKey::new(parsed(row, 0)?, parsed(row, 1)?),
+                sealed_with: has_key.then(|| parsed(row, 2)).transpose()?,
+            })
         })?
         .collect()
 }
@@ -281,7 +308,7 @@ pub(crate) fn numbered<T>(
 }
 
 /// Reads an identifier.
-fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(crate) fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     text.parse().map_err(|_| nonsense(column, Type::Text))
 }
@@ -300,7 +327,7 @@ fn key_id(record: &TokenRecord) -> Option<KeyId> {
     Some(Envelope::parse(sealed.as_bytes())?.key_id())
 }
 
-fn millis(timestamp: Timestamp) -> i64 {
+pub(crate) fn millis(timestamp: Timestamp) -> i64 {
     signed(timestamp.as_millis())
 }
 

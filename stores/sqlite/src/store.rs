@@ -20,7 +20,7 @@ use crate::{
     lookups::Lookups,
     observers::Observers,
     options::Options,
-    queries::{self, Swap},
+    queries::{self, LiveSlot, Swap},
     readers::Readers,
     schema,
     writer::{Write, Writer},
@@ -105,6 +105,14 @@ impl SqliteStore {
         let key = *key;
         self.look(move |connection| queries::sealed_with(connection, &key))
             .await
+    }
+
+    /// Returns the slots that hold a token, over all workspaces, each with the key that its row is sealed with.
+    ///
+    /// # Errors
+    /// The store could not look.
+    pub async fn live_slots(&self) -> Result<Vec<LiveSlot>, StoreError> {
+        self.look(queries::live_slots).await
     }
 
     /// Reads on the thread for reads that may take longer.

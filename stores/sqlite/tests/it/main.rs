@@ -11,6 +11,7 @@ mod damage;
 mod durability;
 mod feed;
 mod files;
+mod merge;
 mod own_tables;
 mod room;
 mod support;
