@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 use rmcp::{RoleServer, model::Extensions, service::RequestContext};
-use tower_workspace_token::authority::VerifiedToken;
+use tower_workspace_token::{authority::VerifiedToken, session::SessionHandle};
 
 use crate::ClientPresence;
 
@@ -17,6 +17,11 @@ pub fn verified_token(context: &RequestContext<RoleServer>) -> Option<&VerifiedT
 
 /// The same for the contexts of notifications, by their `extensions`.
 pub fn verified_token_in(extensions: &Extensions) -> Option<&VerifiedToken> {
+    extensions.get::<Parts>()?.extensions.get()
+}
+
+/// Returns the session that a call belongs to.
+pub(crate) fn session_in(extensions: &Extensions) -> Option<&SessionHandle> {
     extensions.get::<Parts>()?.extensions.get()
 }
 

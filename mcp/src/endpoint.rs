@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -25,7 +26,8 @@ use crate::{
     ClientPresence, McpBody, Protocol, answer,
     body::NotRead,
     handler::Leased,
-    message::{Message, PROTOCOL_VERSION},
+    message::{Envelope, Message, PROTOCOL_VERSION},
+    observer::{Observation, ObservedRequest, Observer},
 };
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -36,11 +38,20 @@ pub(crate) type Rmcp<H> = StreamableHttpService<Leased<H>, LocalSessionManager>;
 pub(crate) struct Endpoint<H> {
     rmcp: Rmcp<H>,
     protocol: Protocol,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl<H: ServerHandler> Endpoint<H> {
-    pub(crate) fn new(rmcp: Rmcp<H>, protocol: Protocol) -> Self {
-        Self { rmcp, protocol }
+    pub(crate) fn new(
+        rmcp: Rmcp<H>,
+        protocol: Protocol,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
+        Self {
+            rmcp,
+            protocol,
+            observer,
+        }
     }
 }
 
@@ -63,6 +74,7 @@ impl<H: ServerHandler> Endpoint<H> {
     async fn answer(&self, mut request: Request<Full<Bytes>>) -> Response<McpBody> {
         // Taken out: what is handed to tools is the request as it came.
         let message = request.extensions_mut().remove().unwrap_or(Message::Unread);
+        let observation = self.observe(&request, &message);
         if let Some(refusal) = self.refuse(&message, request.headers()) {
             return refusal;
         }
@@ -90,7 +102,12 @@ impl<H: ServerHandler> Endpoint<H> {
             let farewell = answer::farewell_event(id, is_listen(&message));
             response.extensions_mut().insert(farewell);
         }
-        response.map(|body| here.reads(body))
+        response.map(|body| here.reads(body, observation))
+    }
+
+    fn observe<B>(&self, request: &Request<B>, message: &Message) -> Option<Observation> {
+        let observer = self.observer.as_deref()?;
+        Observation::begin(observer, &ObservedRequest::of(request, message))
     }
 
     /// Answers what need not reach rmcp.
@@ -122,9 +139,7 @@ fn ended(message: &Message) -> Response<McpBody> {
 }
 
 fn is_listen(message: &Message) -> bool {
-    message
-        .envelope()
-        .is_some_and(|envelope| envelope.is("subscriptions/listen"))
+    message.envelope().is_some_and(Envelope::is_listen)
 }
 
 /// What the explanation of an error depends on.
@@ -196,6 +211,7 @@ impl<H> Clone for Endpoint<H> {
         Self {
             rmcp: self.rmcp.clone(),
             protocol: self.protocol,
+            observer: self.observer.clone(),
         }
     }
 }

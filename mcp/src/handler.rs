@@ -20,7 +20,10 @@ use rmcp::{
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 
-use crate::{Protocol, answer, context::verified_token_in};
+use crate::{
+    Protocol, answer,
+    context::{session_in, verified_token_in},
+};
 
 /// A handler whose calls end with the token they were made with.
 #[derive(Clone, Debug)]
@@ -35,7 +38,7 @@ impl<H> Leased<H> {
     }
 }
 
-/// Runs a call under the lease of its request.
+/// Runs a call under the lease of its request, and in its session, if it has one.
 async fn call<T>(
     extensions: Extensions,
     work: impl Future<Output = Result<T, ErrorData>>,
@@ -44,13 +47,23 @@ async fn call<T>(
         return Err(answer::misconfigured());
     };
     let ended = || Err(answer::token_ended());
-    token.lease().guard(work).await.unwrap_or_else(ended)
+    let work = token.lease().guard(work);
+    let result = match session_in(&extensions) {
+        // Nobody reads the answer to a call whose session was ended.
+        Some(session) => session.guard(work).await.flatten(),
+        None => work.await,
+    };
+    result.unwrap_or_else(ended)
 }
 
 /// Runs the handling of a notification, to which there is no answer, under the lease of its request.
 async fn notify(extensions: Extensions, work: impl Future<Output = ()>) {
     if let Some(token) = verified_token_in(&extensions) {
-        token.lease().guard(work).await;
+        let work = token.lease().guard(work);
+        match session_in(&extensions) {
+            Some(session) => _ = session.guard(work).await,
+            None => _ = work.await,
+        }
     }
 }
 

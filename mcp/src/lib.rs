@@ -57,6 +57,10 @@
 //!   is gone;
 //! - the sessions of the token end, here and in rmcp.
 //!
+//! # Who is connected
+//! An [`Observer`] hears of each session and request, and a
+//! [`SessionHandle`](tower_workspace_token::session::SessionHandle) ends one session.
+//!
 //! # Deployment caveat
 //! Turn on `TCP_NODELAY` for accepted connections: with Nagle's algorithm a client of the older era makes
 //! 39 calls a second, without it 358. Sessions live in the memory of one process.
@@ -68,11 +72,13 @@ mod context;
 mod endpoint;
 mod handler;
 mod message;
+mod observer;
 mod presence;
 mod service;
 
 pub use answer::TOKEN_ENDED;
 pub use context::{client_presence, verified_token, verified_token_in};
+pub use observer::{ClientInfo, ObservedRequest, Observer, Ongoing, RequestKind};
 pub use presence::ClientPresence;
 pub use service::{McpResponseBody, McpResponseFuture, McpService, Protocol};
 

@@ -34,8 +34,9 @@ pub(crate) struct Envelope {
     /// The id that an answer carries; only requests have one.
     pub(crate) id: Option<RequestId>,
     pub(crate) method: Option<String>,
-    /// The name that the client gives itself in `initialize`.
+    /// The name that the client gives itself in `initialize`, or, from 2026-07-28 on, in `_meta`.
     pub(crate) client_name: Option<String>,
+    pub(crate) client_version: Option<String>,
     /// The version that `_meta` names, which the clients of 2026-07-28 send with every request.
     meta_version: Option<String>,
 }
@@ -89,6 +90,10 @@ impl Envelope {
     pub(crate) fn is(&self, method: &str) -> bool {
         self.method.as_deref() == Some(method)
     }
+
+    pub(crate) fn is_listen(&self) -> bool {
+        self.is("subscriptions/listen")
+    }
 }
 
 /// A struct and no `Value`: a field that is there twice is an error, and not whichever a parser prefers.
@@ -120,12 +125,16 @@ struct Params<'a> {
 struct Meta<'a> {
     #[serde(rename = "io.modelcontextprotocol/protocolVersion", borrow, default)]
     protocol_version: Option<Cow<'a, str>>,
+    #[serde(rename = "io.modelcontextprotocol/clientInfo", borrow, default)]
+    client_info: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ClientInfo<'a> {
     #[serde(borrow, default)]
     name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    version: Option<Cow<'a, str>>,
 }
 
 impl From<Wire<'_>> for Envelope {
@@ -136,6 +145,10 @@ impl From<Wire<'_>> for Envelope {
             .params
             .and_then(|params| serde_json::from_str::<Params<'_>>(params.get()).ok())
             .unwrap_or_default();
+        // Read by itself: of another form, it must not hide the version beside it.
+        let of_meta = params.meta.as_ref().and_then(|meta| meta.client_info);
+        let of_meta = of_meta.and_then(|client| serde_json::from_str(client.get()).ok());
+        let client = params.client_info.or(of_meta).unwrap_or_default();
         Self {
             // An answer of the client's carries an id too, which is not one to answer to.
             id: method
@@ -143,10 +156,8 @@ impl From<Wire<'_>> for Envelope {
                 .and(wire.id)
                 .and_then(|id| serde_json::from_str(id.get()).ok()),
             method,
-            client_name: params
-                .client_info
-                .and_then(|client| client.name)
-                .map(Cow::into_owned),
+            client_name: client.name.map(Cow::into_owned),
+            client_version: client.version.map(Cow::into_owned),
             meta_version: params
                 .meta
                 .and_then(|meta| meta.protocol_version)

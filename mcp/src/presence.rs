@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::watch;
 
-use crate::McpBody;
+use crate::{McpBody, observer::Observation};
 
 /// Tells a tool whether anybody still reads the response of its call, on the connection it was made on. A
 /// client that resumes the stream on another one counts as gone.
@@ -35,6 +35,7 @@ pub(crate) struct Here {
 struct Read {
     body: McpBody,
     _here: Here,
+    _observation: Option<Observation>,
 }
 
 impl ClientPresence {
@@ -54,8 +55,13 @@ impl ClientPresence {
 }
 
 impl Here {
-    pub(crate) fn reads(self, body: McpBody) -> McpBody {
-        Read { body, _here: self }.boxed()
+    pub(crate) fn reads(self, body: McpBody, observation: Option<Observation>) -> McpBody {
+        let read = Read {
+            body,
+            _here: self,
+            _observation: observation,
+        };
+        read.boxed()
     }
 }
 
@@ -95,7 +101,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_is_there_until_its_response_is_dropped() {
         let (here, presence) = ClientPresence::new();
-        let body = here.reads(http_body_util::Empty::new().boxed());
+        let body = here.reads(http_body_util::Empty::new().boxed(), None);
         assert!(presence.here.has_changed().is_ok());
         drop(body);
         presence.gone().await;

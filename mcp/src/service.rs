@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http::{Method, Request, Response, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
 use http_body_util::Full;
 use rmcp::{
@@ -24,7 +24,7 @@ use tower_layer::Layer as _;
 use tower_service::Service;
 use tower_workspace_token::{
     authority::TokenAuthority,
-    session::{SessionBody, SessionLayer, SessionLifetime, SessionService},
+    session::{SessionBody, SessionHandle, SessionLayer, SessionLifetime, SessionService},
 };
 
 use crate::{
@@ -32,7 +32,8 @@ use crate::{
     client::session_lifetime,
     endpoint::{Endpoint, Rmcp},
     handler::Leased,
-    message::{Message, PROTOCOL_VERSION},
+    message::{Envelope, Message, PROTOCOL_VERSION},
+    observer::{ObservedRequest, Observer},
 };
 
 /// The body of an [`McpService`]'s responses.
@@ -52,6 +53,7 @@ pub struct McpService<H> {
     protocol: Protocol,
     body_limit: usize,
     longest_session: Duration,
+    observer: Option<Arc<dyn Observer>>,
     factory: Arc<dyn Fn() -> Result<H, io::Error> + Send + Sync>,
 }
 
@@ -77,15 +79,16 @@ impl<H: ServerHandler> McpService<H> {
     ) -> Self {
         let factory: Arc<dyn Fn() -> Result<H, io::Error> + Send + Sync> = Arc::new(factory);
         let manager = Arc::new(session_manager());
-        let layer = SessionLayer::new(authority).on_session_end(closes_session(&manager));
+        let layer = SessionLayer::new(authority).on_session_end(closes_session(&manager, None));
         let rmcp = rmcp_service(&factory, manager, Protocol::Dual, DEFAULT_BODY_LIMIT);
         Self {
-            sessions: layer.layer(Endpoint::new(rmcp.clone(), Protocol::Dual)),
+            sessions: layer.layer(Endpoint::new(rmcp.clone(), Protocol::Dual, None)),
             rmcp,
             layer,
             protocol: Protocol::Dual,
             body_limit: DEFAULT_BODY_LIMIT,
             longest_session: Duration::MAX,
+            observer: None,
             factory,
         }
     }
@@ -123,6 +126,12 @@ impl<H: ServerHandler> McpService<H> {
         self.rebuilt()
     }
 
+    /// Tells `observer` of sessions and requests.
+    pub fn with_observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self.rebuilt()
+    }
+
     /// Ends all sessions and streams, for good: for the end of the process.
     pub fn shut_down(&self) {
         self.rmcp.config.cancellation_token.cancel();
@@ -130,10 +139,12 @@ impl<H: ServerHandler> McpService<H> {
 
     fn rebuilt(self) -> Self {
         let manager = Arc::new(session_manager());
-        let layer = self.layer.on_session_end(closes_session(&manager));
+        let observer = self.observer.clone();
+        let on_end = closes_session(&manager, observer.clone());
+        let layer = self.layer.on_session_end(on_end);
         let rmcp = rmcp_service(&self.factory, manager, self.protocol, self.body_limit);
         Self {
-            sessions: layer.layer(Endpoint::new(rmcp.clone(), self.protocol)),
+            sessions: layer.layer(Endpoint::new(rmcp.clone(), self.protocol, observer)),
             rmcp,
             layer,
             ..self
@@ -171,10 +182,16 @@ fn rmcp_service<H: ServerHandler>(
     )
 }
 
-/// Returns what ends rmcp's part of a session when ours has ended.
-fn closes_session(manager: &Arc<LocalSessionManager>) -> impl Fn(&str) + Send + Sync + 'static {
+/// Returns what ends rmcp's part of a session when ours has ended, and tells of it.
+fn closes_session(
+    manager: &Arc<LocalSessionManager>,
+    observer: Option<Arc<dyn Observer>>,
+) -> impl Fn(&str) + Send + Sync + 'static {
     let manager = Arc::clone(manager);
     move |inner_id| {
+        if let Some(observer) = &observer {
+            observer.session_ended(inner_id);
+        }
         // Without a runtime there are no tasks of rmcp's either.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
@@ -204,9 +221,15 @@ where
     fn call(&mut self, request: Request<B>) -> McpResponseFuture {
         let mut sessions = self.sessions.clone();
         let (limit, longest_session) = (self.body_limit, self.longest_session);
+        let observer = self.observer.clone();
         McpResponseFuture(Box::pin(async move {
             let request = read(request, limit, longest_session).await;
-            sessions.call(request).await
+            let newcomer = observer.and_then(|observer| Newcomer::of(&request, observer));
+            let response = sessions.call(request).await?;
+            if let Some(newcomer) = newcomer {
+                newcomer.tell(&response);
+            }
+            Ok(response)
         }))
     }
 }
@@ -246,6 +269,38 @@ async fn read<B: Body>(
     Request::from_parts(parts, Full::new(bytes))
 }
 
+/// An `initialize` of which an observer is told when it has opened a session.
+struct Newcomer {
+    observer: Arc<dyn Observer>,
+    request: Parts,
+    message: Message,
+}
+
+impl Newcomer {
+    fn of<B>(request: &Request<B>, observer: Arc<dyn Observer>) -> Option<Self> {
+        let message = request.extensions().get::<Message>()?;
+        let is_initialize = |envelope: &Envelope| envelope.is("initialize");
+        message.envelope().is_some_and(is_initialize).then(|| {
+            let mut kept = Request::new(());
+            kept.method_mut().clone_from(request.method());
+            kept.headers_mut().clone_from(request.headers());
+            kept.extensions_mut().clone_from(request.extensions());
+            Self {
+                observer,
+                request: kept.into_parts().0,
+                message: message.clone(),
+            }
+        })
+    }
+
+    fn tell<B>(&self, response: &Response<B>) {
+        if let Some(session) = response.extensions().get::<SessionHandle>() {
+            let request = ObservedRequest::of_parts(&self.request, &self.message);
+            self.observer.session_opened(session, &request);
+        }
+    }
+}
+
 fn is_json(content_type: &http::HeaderValue) -> bool {
     let essence = content_type
         .to_str()
@@ -277,6 +332,7 @@ impl<H> Clone for McpService<H> {
             protocol: self.protocol,
             body_limit: self.body_limit,
             longest_session: self.longest_session,
+            observer: self.observer.clone(),
             factory: Arc::clone(&self.factory),
         }
     }
