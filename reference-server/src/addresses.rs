@@ -44,11 +44,12 @@ impl Addresses {
     /// Works the addresses out of where the server listens and what the operator said.
     pub(crate) fn new(
         listen: SocketAddr,
+        is_tls: bool,
         public_url: Option<PublicUrl>,
         mcp_domain: Option<Domain>,
     ) -> Self {
         let is_known = public_url.is_some();
-        let public_url = public_url.unwrap_or_else(|| PublicUrl::of_listener(listen));
+        let public_url = public_url.unwrap_or_else(|| PublicUrl::of_listener(listen, is_tls));
         let default_domain = public_url.default_mcp_domain();
         Self {
             mcp_domain: mcp_domain.clone().or(default_domain),
@@ -62,11 +63,22 @@ impl Addresses {
 
     /// Takes the addresses that a server had, for a command that works without one.
     pub(crate) fn last_known(public_url: PublicUrl, mcp_domain: Option<Domain>) -> Self {
-        Self::new(DEFAULT_LISTEN, Some(public_url), mcp_domain)
+        Self::new(DEFAULT_LISTEN, false, Some(public_url), mcp_domain)
     }
 
     pub(crate) fn public_url(&self) -> &PublicUrl {
         &self.public_url
+    }
+
+    /// Returns whether clients reach the server over https, be it the server or a proxy that ends TLS:
+    /// then cookies are `Secure`.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.is_https()
+    }
+
+    /// Returns whether the URL that is shown leads to this machine itself.
+    pub(crate) fn is_reached_by_loopback(&self) -> bool {
+        self.public_url.is_loopback()
     }
 
     pub(crate) fn shown_domain(&self) -> Option<&Domain> {
@@ -140,6 +152,11 @@ fn workspace_in_path(path: &str) -> Option<WorkspaceId> {
     path.strip_prefix("/mcp/")?.parse().ok()
 }
 
+/// Returns whether no name server has a say in who this host is: an address cannot be rebound.
+pub(crate) fn is_unmistakably_local(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || address(host).is_some()
+}
+
 fn is_loopback_address(host: &str) -> bool {
     address(host).is_some_and(|address| address.is_loopback())
 }
@@ -155,7 +172,7 @@ fn address(host: &str) -> Option<IpAddr> {
 }
 
 impl PublicUrl {
-    fn of_listener(listen: SocketAddr) -> Self {
+    fn of_listener(listen: SocketAddr, is_https: bool) -> Self {
         let host = match listen.ip() {
             // "All addresses" is no address that a client could use.
             ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
@@ -163,7 +180,7 @@ impl PublicUrl {
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
         Self {
-            is_https: false,
+            is_https,
             host,
             port: Some(listen.port()),
         }
@@ -171,7 +188,7 @@ impl PublicUrl {
 
     /// Returns the domain of workspaces that goes with the host; an address has none but on loopback.
     fn default_mcp_domain(&self) -> Option<Domain> {
-        if self.host == "localhost" || is_loopback_address(&self.host) {
+        if self.is_loopback() {
             return Some(Domain("mcp.localhost".to_owned()));
         }
         match address(&self.host) {
@@ -182,6 +199,10 @@ impl PublicUrl {
 
     pub(crate) fn is_https(&self) -> bool {
         self.is_https
+    }
+
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.host == "localhost" || is_loopback_address(&self.host)
     }
 
     fn scheme(&self) -> &'static str {
@@ -274,6 +295,7 @@ mod tests {
     fn addresses(listen: &str, public_url: Option<&str>, mcp_domain: Option<&str>) -> Addresses {
         Addresses::new(
             listen.parse().unwrap(),
+            false,
             public_url.map(|url| url.parse().unwrap()),
             mcp_domain.map(|domain| domain.parse().unwrap()),
         )
@@ -320,6 +342,15 @@ mod tests {
             let addresses = addresses(listen, public_url, mcp_domain);
             assert_eq!(addresses.mcp_url(&workspace), expected);
         }
+    }
+
+    #[test]
+    fn a_listener_with_tls_is_shown_as_https() {
+        let listen = "127.0.0.1:8443".parse().unwrap();
+        let addresses = Addresses::new(listen, true, None, None);
+        assert!(addresses.is_https());
+        let url = addresses.mcp_url(&"abc".parse().unwrap());
+        assert_eq!(url, "https://127.0.0.1:8443/mcp/abc");
     }
 
     #[test]

@@ -1,19 +1,34 @@
 //! [`App`]: what every action works with, in the server and in a command that works without one.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::sync::RwLock;
-use tower_workspace_token::authority::{Keys, TokenAuthority};
+use tower_workspace_token::{
+    authority::TokenAuthority,
+    clock::{Clock as _, Moment, SystemClock, Timestamp},
+};
 use tower_workspace_token_sqlite::Options;
 
 use crate::{
+    actions::Reason,
+    activity::Activity,
     addresses::{Addresses, DEFAULT_LISTEN},
-    data_dir::{DataDir, DataDirLock},
+    caller::Caller,
+    config::SettingLine,
+    data_dir::{DataDir, DataDirLock, keys::OpenKeys},
     db::{Database, DatabaseError, meta},
     key_check,
+    key_room::KeyRoom,
+    live::Live,
+    once::Once,
+    people::{accounts::Accounts, setup::SetupFile, transfers},
+    progress::Jobs,
     tasks::Tasks,
-    workspaces,
+    workspaces::{self, Protocols},
 };
 
 /// The open data directory and all that works on it. Cheap to clone; clones share everything.
@@ -27,7 +42,18 @@ struct Shared {
     authority: TokenAuthority,
     database: Database,
     tasks: Tasks,
+    live: Live,
+    accounts: Accounts,
+    setup_file: SetupFile,
+    once: Once,
+    activity: Activity,
+    protocols: Protocols,
     addresses: Addresses,
+    keys: KeyRoom,
+    jobs: Jobs,
+    started_at: Timestamp,
+    started: Moment,
+    settings: OnceLock<Vec<SettingLine>>,
     /// Held by whoever gives a workspace a token, and alone by whoever archives one, so that no token
     /// appears in a workspace after its tokens were revoked.
     lifecycle: RwLock<()>,
@@ -42,7 +68,7 @@ impl App {
     pub(crate) async fn open(
         data_dir: &DataDir,
         lock: DataDirLock,
-        keys: Keys,
+        keys: OpenKeys,
         addresses: Option<Addresses>,
     ) -> anyhow::Result<Self> {
         let path = data_dir.database();
@@ -52,7 +78,9 @@ impl App {
             .open()
             .with_context(|| format!("cannot use the database {}", path.display()))?;
         let database = Database::open(&store)?;
+        let OpenKeys { file, keys } = keys;
         key_check::check(&database, &keys).await?;
+        let keys_at_hand = KeyRoom::new(file, store.clone(), &keys);
         let addresses = match addresses {
             Some(addresses) => {
                 remember(&database, &addresses).await?;
@@ -61,12 +89,28 @@ impl App {
             None => last_known(&database).await?,
         };
         let authority = TokenAuthority::builder(store, keys).build()?;
+        let live = Live::default();
+        let protocols = Protocols::default();
+        for workspace in database.read(|snapshot| workspaces::list(snapshot)).await? {
+            protocols.set(&workspace.id, workspace.protocol);
+        }
         Ok(Self {
             shared: Arc::new(Shared {
-                authority: authority.with_actor("command line"),
-                tasks: Tasks::new(database.clone()),
+                authority,
+                tasks: Tasks::new(database.clone(), live.clone()),
+                accounts: Accounts::new(database.clone(), live.clone()),
+                setup_file: SetupFile::new(data_dir.setup_link()),
+                once: Once::default(),
+                activity: Activity::new(live.clone()),
+                live,
+                protocols,
                 database,
                 addresses,
+                keys: keys_at_hand,
+                jobs: Jobs::default(),
+                started_at: SystemClock.now(),
+                started: SystemClock.moment(),
+                settings: OnceLock::new(),
                 lifecycle: RwLock::new(()),
                 _lock: lock,
             }),
@@ -78,9 +122,46 @@ impl App {
         &self.shared.authority
     }
 
+    /// Returns the authority, which keeps in its history that `caller` acts, and why.
+    pub(crate) fn authority_of(&self, caller: &Caller, reason: Option<Reason>) -> TokenAuthority {
+        let authority = self.authority().with_actor(caller.name());
+        match reason {
+            None => authority,
+            Some(reason) => authority.with_reason(reason.words()),
+        }
+    }
+
     /// Returns the tasks of all workspaces.
     pub fn tasks(&self) -> &Tasks {
         &self.shared.tasks
+    }
+
+    /// Returns where changes are announced for open pages.
+    pub(crate) fn live(&self) -> &Live {
+        &self.shared.live
+    }
+
+    /// Returns the way in for people.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.shared.accounts
+    }
+
+    pub(crate) fn once(&self) -> &Once {
+        &self.shared.once
+    }
+
+    pub(crate) fn setup_file(&self) -> &SetupFile {
+        &self.shared.setup_file
+    }
+
+    /// Returns who is connected, and what tokens are used for.
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.shared.activity
+    }
+
+    /// Returns which workspaces speak which protocol.
+    pub(crate) fn protocols(&self) -> &Protocols {
+        &self.shared.protocols
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -89,6 +170,32 @@ impl App {
 
     pub(crate) fn addresses(&self) -> &Addresses {
         &self.shared.addresses
+    }
+
+    /// Returns where the keys are kept.
+    pub(crate) fn keys(&self) -> &KeyRoom {
+        &self.shared.keys
+    }
+
+    /// Returns when this process began to use the directory, and how long ago that is.
+    pub(crate) fn started(&self) -> (Timestamp, Duration) {
+        let since = SystemClock.moment().saturating_since(self.shared.started);
+        (self.shared.started_at, since)
+    }
+
+    /// Keeps the options that the server runs with, for whoever asks; once.
+    pub(crate) fn show_settings(&self, settings: Vec<SettingLine>) {
+        let _ = self.shared.settings.set(settings);
+    }
+
+    /// Returns the options that the server runs with.
+    pub(crate) fn settings(&self) -> &[SettingLine] {
+        self.shared.settings.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the work that takes a while.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.shared.jobs
     }
 
     pub(crate) fn lifecycle(&self) -> &RwLock<()> {
@@ -103,6 +210,22 @@ impl App {
             .await?;
         for workspace in all.iter().filter(|workspace| workspace.archived) {
             self.authority().revoke_all(&workspace.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the tokens of workspaces that changed hands while a crash kept them from being regenerated:
+    /// their former owner has seen them.
+    pub(crate) async fn finish_transfers(&self) -> anyhow::Result<()> {
+        let unfinished = self
+            .database()
+            .read(|snapshot| transfers::unfinished(snapshot))
+            .await?;
+        for id in unfinished {
+            self.authority().revoke_all(&id).await?;
+            self.database()
+                .write(move |transaction| transfers::remove(transaction, &id))
+                .await?;
         }
         Ok(())
     }
@@ -134,6 +257,6 @@ async fn last_known(database: &Database) -> anyhow::Result<Addresses> {
     let mcp_domain = mcp_domain.map(|domain| domain.parse()).transpose()?;
     Ok(match public_url {
         Some(public_url) => Addresses::last_known(public_url.parse()?, mcp_domain),
-        None => Addresses::new(DEFAULT_LISTEN, None, mcp_domain),
+        None => Addresses::new(DEFAULT_LISTEN, false, None, mcp_domain),
     })
 }

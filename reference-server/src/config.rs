@@ -1,14 +1,17 @@
 //! The server's options: from the command line, then `WST_*` variables, then a TOML file, then defaults.
 
-use std::{fs, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::{Args, Parser};
-use serde::{Deserialize, Deserializer, de};
+use clap::{ArgMatches, Args, Parser, builder::BoolishValueParser, parser::ValueSource};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
     addresses::{DEFAULT_LISTEN, Domain, PublicUrl},
     data_dir::keys::KeySource,
     error::AppError,
+    http::client_address::{ProxyHeader, TrustedProxy},
+    listener::{Listening, certificate::CertificateFiles},
 };
 
 /// The options that every command takes.
@@ -29,7 +32,15 @@ pub(crate) struct GlobalOptions {
     /// What to log, as `level` or `target=level,...` [default: info]
     #[arg(long, global = true, env = "WST_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
+
+    /// Which of all options stand on the command line itself.
+    #[arg(skip)]
+    pub(crate) given: Given,
 }
+
+/// The names of the options that stand on the command line, and not in a variable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given(BTreeSet<String>);
 
 /// The options of the server, which other commands take from variables and the file alone.
 #[derive(Args, Clone, Debug, Default)]
@@ -37,6 +48,39 @@ pub(crate) struct ServerOptions {
     /// Where to listen [default: 127.0.0.1:8080]
     #[arg(long, env = "WST_LISTEN", value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+
+    /// A file with the certificate for TLS and its chain, in PEM; read again when it changes
+    #[arg(long, env = "WST_TLS_CERT", value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// A file with the certificate's key, in PEM
+    #[arg(long, env = "WST_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// A network whose hosts are proxies in front of the server; may be repeated
+    #[arg(
+        long,
+        env = "WST_TRUSTED_PROXY",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_proxy: Vec<TrustedProxy>,
+
+    /// Which headers trusted proxies set [default: x-forwarded]
+    #[arg(long, env = "WST_PROXY_HEADER", value_name = "HEADER")]
+    pub(crate) proxy_header: Option<ProxyHeader>,
+
+    /// Let everybody on the way read logins and tokens: listen beyond loopback without TLS
+    #[arg(long, env = "WST_INSECURE_HTTP", value_parser = BoolishValueParser::new())]
+    pub(crate) insecure_http: bool,
+
+    /// Where to show metrics and health, such as 127.0.0.1:9090 [default: nowhere]
+    #[arg(long, env = "WST_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+
+    /// Let everybody who reaches the admin listener read metrics: it may listen beyond loopback
+    #[arg(long, env = "WST_INSECURE_ADMIN", value_parser = BoolishValueParser::new())]
+    pub(crate) insecure_admin: bool,
 
     /// The URL by which clients reach the server [default: where it listens]
     #[arg(long, env = "WST_PUBLIC_URL", value_name = "URL")]
@@ -65,10 +109,42 @@ pub(crate) struct ServerOptions {
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) log: String,
-    pub(crate) listen: SocketAddr,
+    pub(crate) listening: Listening,
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) mcp_domain: Option<Domain>,
     pub(crate) keys: KeySource,
+    /// The same for readers, and where each comes from.
+    pub(crate) lines: Vec<SettingLine>,
+}
+
+/// An option as the administrator's page shows it. Never a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SettingLine {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
+}
+
+/// Where the value of an option comes from, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Origin {
+    CommandLine,
+    Variable,
+    File,
+    Default,
+}
+
+impl Origin {
+    /// Returns it in words.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::CommandLine => "command line",
+            Self::Variable => "variable",
+            Self::File => "file",
+            Self::Default => "default",
+        }
+    }
 }
 
 /// What a TOML file may hold.
@@ -78,6 +154,16 @@ struct ConfigFile {
     data_dir: Option<PathBuf>,
     log: Option<String>,
     listen: Option<SocketAddr>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    #[serde(default, deserialize_with = "all_parsed")]
+    trusted_proxy: Vec<TrustedProxy>,
+    proxy_header: Option<ProxyHeader>,
+    #[serde(default)]
+    insecure_http: bool,
+    admin_listen: Option<SocketAddr>,
+    #[serde(default)]
+    insecure_admin: bool,
     #[serde(default, deserialize_with = "parsed")]
     public_url: Option<PublicUrl>,
     #[serde(default, deserialize_with = "parsed")]
@@ -111,17 +197,148 @@ impl Settings {
             Some(path) => ConfigFile::read(path)
                 .map_err(|problem| AppError::usage(format!("{}: {problem}", path.display())))?,
         };
-        check_database(server.database.or(file.database).as_deref())?;
-        let key_file = server.key_file.or(file.key_file);
+        let mut lines = Lines::of(&global.given);
+        let listening = lines.listening(&server, &file)?;
+        let database = lines.pick("database", server.database, file.database);
+        check_database(database.as_deref())?;
+        // Its own text may hold a password.
+        lines.show("database", "sqlite");
+        let data_dir = lines
+            .pick("data_dir", global.data_dir.clone(), file.data_dir)
+            .unwrap_or_else(|| PathBuf::from("data"));
+        lines.show("data_dir", data_dir.display());
+        let log = lines
+            .pick("log", global.log.clone(), file.log)
+            .unwrap_or_else(|| "info".to_owned());
+        lines.show("log", &log);
+        let public_url = lines.pick("public_url", server.public_url, file.public_url);
+        lines.show_or("public_url", public_url.as_ref(), "where it listens");
+        let mcp_domain = lines.pick("mcp_domain", server.mcp_domain, file.mcp_domain);
+        lines.show_or("mcp_domain", mcp_domain.as_ref(), "paths are shown");
+        let key_file = lines.pick("key_file", server.key_file, file.key_file);
+        let shown = key_file.as_ref().map(|path| path.display());
+        lines.show_or("key_file", shown, "in the data directory");
         Ok(Self {
-            data_dir: (global.data_dir.clone().or(file.data_dir))
-                .unwrap_or_else(|| PathBuf::from("data")),
-            log: (global.log.clone().or(file.log)).unwrap_or_else(|| "info".to_owned()),
-            listen: server.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
-            public_url: server.public_url.or(file.public_url),
-            mcp_domain: server.mcp_domain.or(file.mcp_domain),
+            data_dir,
+            log,
+            listening,
+            public_url,
+            mcp_domain,
             keys: key_file.map_or(KeySource::DataDir, KeySource::Given),
+            lines: lines.lines,
         })
+    }
+}
+
+/// Settles one option after the other, and keeps where each comes from.
+struct Lines<'a> {
+    given: &'a Given,
+    origin: Origin,
+    lines: Vec<SettingLine>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(given: &'a Given) -> Self {
+        Self {
+            given,
+            origin: Origin::Default,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Returns what was given first: on the command line or in a variable, then in the file.
+    fn pick<T>(&mut self, name: &str, first: Option<T>, file: Option<T>) -> Option<T> {
+        self.origin = match (&first, &file) {
+            (Some(_), _) if self.given.0.contains(name) => Origin::CommandLine,
+            (Some(_), _) => Origin::Variable,
+            (None, Some(_)) => Origin::File,
+            (None, None) => Origin::Default,
+        };
+        first.or(file)
+    }
+
+    /// Picks an option that may be given several times, or a switch: an empty one was not given.
+    fn pick_any<T: PartialEq + Default + Clone>(&mut self, name: &str, first: &T, file: &T) -> T {
+        let given = |value: &T| (*value != T::default()).then(|| value.clone());
+        self.pick(name, given(first), given(file))
+            .unwrap_or_default()
+    }
+
+    fn listening(
+        &mut self,
+        server: &ServerOptions,
+        file: &ConfigFile,
+    ) -> Result<Listening, AppError> {
+        let address = self
+            .pick("listen", server.listen, file.listen)
+            .unwrap_or(DEFAULT_LISTEN);
+        self.show("listen", address);
+        let certificate = self.pick("tls_cert", server.tls_cert.clone(), file.tls_cert.clone());
+        let shown = certificate.as_ref().map(|path| path.display());
+        self.show_or("tls_cert", shown, "none");
+        let key = self.pick("tls_key", server.tls_key.clone(), file.tls_key.clone());
+        let shown = key.as_ref().map(|path| path.display());
+        self.show_or("tls_key", shown, "none");
+        let proxies = self.pick_any("trusted_proxy", &server.trusted_proxy, &file.trusted_proxy);
+        let shown: Vec<String> = proxies.iter().map(ToString::to_string).collect();
+        let shown = (!shown.is_empty()).then(|| shown.join(", "));
+        self.show_or("trusted_proxy", shown, "none");
+        let header = self.pick("proxy_header", server.proxy_header, file.proxy_header);
+        let proxy_header = header.unwrap_or_default();
+        self.show("proxy_header", proxy_header.as_str());
+        let insecure_http =
+            self.pick_any("insecure_http", &server.insecure_http, &file.insecure_http);
+        self.show("insecure_http", insecure_http);
+        let admin = self.pick("admin_listen", server.admin_listen, file.admin_listen);
+        self.show_or("admin_listen", admin, "nowhere");
+        let insecure_admin = self.pick_any(
+            "insecure_admin",
+            &server.insecure_admin,
+            &file.insecure_admin,
+        );
+        self.show("insecure_admin", insecure_admin);
+        Ok(Listening {
+            address,
+            tls: certificate_files(certificate, key)?,
+            proxies: proxies.into(),
+            proxy_header,
+            insecure_http,
+            admin,
+            insecure_admin,
+        })
+    }
+
+    /// Shows the option that was picked last.
+    fn show(&mut self, name: &str, value: impl ToString) {
+        self.lines.push(SettingLine {
+            name: name.to_owned(),
+            value: value.to_string(),
+            origin: self.origin,
+        });
+    }
+
+    fn show_or(&mut self, name: &str, value: Option<impl ToString>, default: &str) {
+        match value {
+            Some(value) => self.show(name, value),
+            None => self.show(name, default),
+        }
+    }
+}
+
+impl Given {
+    /// Finds the options that stand on the command line, before the command's name and after it.
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let mut given = BTreeSet::new();
+        let mut level = Some(matches);
+        while let Some(matches) = level {
+            let ids = matches.ids().map(|id| id.as_str());
+            given.extend(
+                ids.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine))
+                    .map(str::to_owned),
+            );
+            level = matches.subcommand().map(|(_, below)| below);
+        }
+        Self(given)
     }
 }
 
@@ -134,6 +351,18 @@ impl ConfigFile {
             let line = before.map_or(1, |before| before.matches('\n').count() + 1);
             format!("line {line}: {}", error.message())
         })
+    }
+}
+
+fn certificate_files(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<CertificateFiles>, AppError> {
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(CertificateFiles::new(certificate, key))),
+        (Some(_), None) => Err(AppError::usage("--tls-cert needs --tls-key beside it")),
+        (None, Some(_)) => Err(AppError::usage("--tls-key needs --tls-cert beside it")),
     }
 }
 
@@ -153,6 +382,18 @@ pub(crate) fn usage_message(text: &str) -> String {
         .strip_suffix("For more information, try '--help'.")
         .unwrap_or(text);
     text.trim().to_owned()
+}
+
+fn all_parsed<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: std::fmt::Display>,
+{
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let parsed = texts.iter().map(|text| text.parse());
+    parsed
+        .collect::<Result<_, _>>()
+        .map_err(|error: T::Err| de::Error::custom(error.to_string()))
 }
 
 fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>

@@ -7,10 +7,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::error::{Error as TokenError, ErrorKind};
 
 use crate::{
+    caller::Caller,
     db::DatabaseError,
     tasks::{TaskError, TaskErrorKind},
 };
@@ -24,7 +26,7 @@ pub(crate) struct AppError {
 }
 
 /// Sorts an [`AppError`]; part of the command line's and the API's contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ErrorCode {
     /// What is to be made is there already.
@@ -35,12 +37,20 @@ pub(crate) enum ErrorCode {
     Conflict,
     /// The operation failed; the message says why.
     Failed,
+    /// The caller may not do this.
+    Forbidden,
     /// An argument is not allowed.
     InvalidArgument,
     /// There is no data directory.
     NoDataDir,
     /// There is no such thing.
     NotFound,
+    /// More was sent than is taken.
+    TooLarge,
+    /// It was tried too often.
+    TooManyAttempts,
+    /// The caller has to log in first.
+    Unauthenticated,
     /// The database or the server cannot be reached.
     Unavailable,
     /// It is not known whether the operation happened.
@@ -50,13 +60,13 @@ pub(crate) enum ErrorCode {
 }
 
 /// How errors look in JSON, on the API and on standard error.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ErrorBody {
     pub(crate) error: ErrorDetail,
 }
 
 /// See [`ErrorBody`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ErrorDetail {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
@@ -86,6 +96,31 @@ impl AppError {
         self
     }
 
+    pub(crate) fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// Returns what `caller` is told: causes are the operator's to read, on the command line and in the log.
+    pub(crate) fn told_to(self, caller: &Caller) -> Self {
+        match caller {
+            Caller::CommandLine => self,
+            Caller::Person(_) => self.without_causes(),
+        }
+    }
+
+    /// Logs a failure with its causes, and takes them away.
+    pub(crate) fn without_causes(mut self) -> Self {
+        if self.status().is_server_error() {
+            tracing::error!(code = ?self.code, "{self}");
+            if self.code == ErrorCode::Failed {
+                "it failed: whoever runs the server finds the reason in its log"
+                    .clone_into(&mut self.message);
+            }
+        }
+        self.source = None;
+        self
+    }
+
     /// Returns the exit code of the command line: 2 for what was asked wrongly, 1 for what failed.
     pub(crate) fn exit_code(&self) -> u8 {
         match self.code {
@@ -103,11 +138,15 @@ impl AppError {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self.code {
             ErrorCode::AlreadyExists | ErrorCode::Archived | ErrorCode::Conflict => {
                 StatusCode::CONFLICT
             }
+            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorCode::InvalidArgument | ErrorCode::Usage => StatusCode::BAD_REQUEST,
             ErrorCode::NoDataDir | ErrorCode::NotFound => StatusCode::NOT_FOUND,
             ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -173,8 +212,14 @@ impl From<TaskError> for AppError {
         let code = match error.kind() {
             TaskErrorKind::Archived => ErrorCode::Archived,
             TaskErrorKind::Invalid(_) => ErrorCode::InvalidArgument,
-            TaskErrorKind::NoTask | TaskErrorKind::NoWorkspace => ErrorCode::NotFound,
-            TaskErrorKind::TokenRegenerated => ErrorCode::Conflict,
+            TaskErrorKind::NoApproval
+            | TaskErrorKind::NoAttachment
+            | TaskErrorKind::NoRule
+            | TaskErrorKind::NoTask
+            | TaskErrorKind::NoWorkspace => ErrorCode::NotFound,
+            TaskErrorKind::AgentGone
+            | TaskErrorKind::AlreadyAnswered
+            | TaskErrorKind::TokenRegenerated => ErrorCode::Conflict,
             TaskErrorKind::Unavailable => ErrorCode::Unavailable,
         };
         Self::new(code, error.to_string()).with_source_of(&error)

@@ -35,15 +35,33 @@ pub(crate) async fn check(database: &Database, keys: &Keys) -> anyhow::Result<()
     Ok(())
 }
 
-type KeyName = (&'static str, String);
+/// The ring of a key, and its id.
+pub(crate) type KeyName = (&'static str, String);
 
-fn held(keys: &Keys) -> Vec<KeyName> {
+/// Forgets that the database needs a key.
+pub(crate) fn forget(connection: &Connection, ring: &str, id: &str) -> Result<(), DatabaseError> {
+    connection.execute(
+        "DELETE FROM required_keys WHERE ring = ?1 AND id = ?2",
+        [ring, id],
+    )?;
+    Ok(())
+}
+
+/// Returns the keys that the database needs, oldest first.
+pub(crate) fn required(connection: &Connection) -> Result<Vec<(String, String)>, DatabaseError> {
+    let mut statement =
+        connection.prepare("SELECT ring, id FROM required_keys ORDER BY since, ring, id")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn held(keys: &Keys) -> Vec<KeyName> {
     let mut held = ids("signing", &keys.signing);
     held.extend(ids("sealing", &keys.sealing));
     held
 }
 
-fn used(keys: &Keys) -> [KeyName; 2] {
+pub(crate) fn used(keys: &Keys) -> [KeyName; 2] {
     [
         ("signing", keys.signing.primary().id().to_string()),
         ("sealing", keys.sealing.primary().id().to_string()),
@@ -56,13 +74,11 @@ fn ids<K: RingKey>(name: &'static str, ring: &KeyRing<K>) -> Vec<KeyName> {
         .collect()
 }
 
-fn missing(
+pub(crate) fn missing(
     connection: &Connection,
     held: &[KeyName],
 ) -> Result<Vec<(String, String)>, DatabaseError> {
-    let mut statement = connection.prepare("SELECT ring, id FROM required_keys ORDER BY since")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut missing: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
+    let mut missing = required(connection)?;
     missing.retain(|(ring, id)| {
         !held
             .iter()
@@ -71,7 +87,8 @@ fn missing(
     Ok(missing)
 }
 
-fn note(connection: &Connection, used: &[KeyName]) -> Result<(), DatabaseError> {
+/// Notes that the database needs the keys from now on.
+pub(crate) fn note(connection: &Connection, used: &[KeyName]) -> Result<(), DatabaseError> {
     for (ring, id) in used {
         connection.execute(
             "INSERT INTO required_keys (ring, id, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",

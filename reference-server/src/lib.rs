@@ -8,29 +8,53 @@
 //! | module | holds |
 //! |---|---|
 //! | `cli` | the command line, a thin face of `actions` |
-//! | `serve`, `http`, `mcp` | the public listener |
+//! | `serve`, `listener` | start and stop, and how the server is reached |
+//! | `http`, `mcp` | what is behind the public listener |
+//! | `admin`, `metrics` | the admin listener and what is counted |
+//! | `dashboard` | the pages for people |
 //! | `control`, `api` | the same actions for commands, over a socket in the data directory |
 //! | `actions` | what people do, a file each |
 //! | `tasks`, `workspaces` | what agents and people work on |
+//! | `people`, `caller`, `audit` | who does it, what they may, and what they did |
+//! | `activity` | who is connected, what tokens are used for, which old ones are still tried |
+//! | `live` | tells open pages what has changed |
 //! | `app` | what they all share |
-//! | `data_dir`, `db`, `key_check` | files, tables, keys |
+//! | `data_dir`, `db`, `key_check`, `key_room` | files, tables, keys |
+//! | `backup` | backups and how they come back |
+//! | `progress` | how far long work has come |
 
 mod actions;
+mod activity;
 mod addresses;
+mod admin;
 mod api;
 pub mod app;
+mod audit;
+mod backup;
+mod caller;
 pub mod cli;
 mod config;
 mod control;
+mod dashboard;
 mod data_dir;
 pub mod db;
 mod error;
 mod hardening;
 mod http;
 mod key_check;
+mod key_room;
+mod listener;
+mod live;
 mod logging;
 mod mcp;
+mod metrics;
+mod once;
+mod people;
+mod progress;
+mod replacements;
 mod serve;
 pub mod tasks;
+mod text;
 mod time;
+mod variables;
 mod workspaces;

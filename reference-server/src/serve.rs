@@ -1,24 +1,37 @@
 //! `wst serve`: takes the data directory, listens, and stops when it is told to.
 
-use std::{io::Write as _, time::Duration};
+use std::{future::IntoFuture as _, io::Write as _, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
+use axum::Extension;
+use secrecy::ExposeSecret as _;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    task::JoinSet,
 };
-use tower_workspace_token::serve::serve;
+use tower_workspace_token::serve::{Listener, ServeFuture, serve};
 
 use crate::{
+    activity::Activity,
     addresses::Addresses,
-    api,
+    admin, api,
     app::App,
+    caller::Caller,
     config::Settings,
     control::{ControlClient, ControlSocket},
     data_dir::{DataDir, DataDirLock, probe_writes},
     error::{AppError, ErrorCode},
-    http,
+    http::{self, PublicService},
+    listener::{
+        certificate::{Certificate, Reloader},
+        counted::Counted,
+        exposure,
+        tls::TlsListener,
+    },
+    metrics,
+    people::setup,
 };
 
 /// How long calls that wait have to be answered before streams end.
@@ -26,42 +39,115 @@ const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
-    // First of all, so that a signal while the server starts is not lost.
+    let listening = &settings.listening;
+    exposure::check(listening, settings.public_url.as_ref())?;
+    exposure::warn(listening, settings.public_url.as_ref());
+    // First of all that takes time, so that a signal while the server starts is not lost.
     let signals = Signals::listen()?;
+    let certificate = listening.tls.clone().map(Certificate::read).transpose()?;
     let data_dir = DataDir::open_or_create(&settings.data_dir)?;
     let lock = take(&data_dir).await?;
     probe_writes(&data_dir)?;
     let keys = settings.keys.read_or_create(&data_dir)?;
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let local_address = listener
-        .local_addr()
-        .context("the listener has no address")?;
-    let addresses = Addresses::new(local_address, settings.public_url, settings.mcp_domain);
+    let (listener, address) = bind(listening.address).await?;
+    let admin_listener = match listening.admin {
+        None => None,
+        Some(address) => Some(bind(address).await?),
+    };
+    let addresses = Addresses::new(
+        address,
+        certificate.is_some(),
+        settings.public_url.clone(),
+        settings.mcp_domain.clone(),
+    );
+    let arrivals = listening.arrivals(&addresses);
     let app = App::open(&data_dir, lock, keys, Some(addresses)).await?;
+    app.show_settings(settings.lines);
     app.finish_archiving().await?;
+    app.finish_transfers().await?;
+    app.tasks().close_sessions_of_the_past().await?;
+    let keeper = Activity::keep(&app);
     let control = ControlSocket::bind(&data_dir)?;
-    announce(&local_address.to_string())?;
 
     let (stop, stopped) = watch::channel(false);
-    let public = serve(listener, http::service(&app)).with_graceful_shutdown(told(stopped.clone()));
-    let control = control.serve(api::router(app.clone()), told(stopped));
+    // What goes on beside, and ends with this function.
+    let mut background = JoinSet::new();
+    let admin = match admin_listener {
+        None => None,
+        Some((listener, address)) => {
+            let kept = metrics::keep()?;
+            background.spawn(metrics::fold(kept.clone()));
+            eprintln!("admin on http://{address}");
+            let service = admin::router(&app, kept, listening.insecure_admin);
+            let listener = Counted::new(listener, metrics::ADMIN);
+            Some(serve(listener, service).with_graceful_shutdown(told(stopped.clone())))
+        }
+    };
+    let admin = async {
+        match admin {
+            None => Ok(()),
+            Some(admin) => admin.await,
+        }
+    };
+    let service = http::service(&app, arrivals);
+    let scheme = if certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let public = match certificate {
+        None => serve_public(listener, service, stopped.clone()),
+        Some(certificate) => {
+            background.spawn(Reloader::new(certificate.clone())?.run());
+            let listener = TlsListener::new(listener, certificate);
+            serve_public(listener, service, stopped.clone())
+        }
+    };
+    announce(scheme, address)?;
+    show_setup_link(&app).await?;
+
+    let commands = api::router(app.clone()).layer(Extension(Caller::CommandLine));
+    let control = control.serve(commands, told(stopped));
     let until_signal = async {
         signals.wait().await;
         tracing::info!("stopping");
         // A call that waits is answered first: clients hang on a stream that ends without an answer.
         app.tasks().close();
         tokio::time::sleep(LAST_ANSWERS).await;
-        // Both servers hold a receiver until they end.
+        // The servers hold a receiver until they end.
         let _ = stop.send(true);
     };
-    let (public, control, ()) = tokio::join!(public, control, until_signal);
+    let (public, control, admin, ()) = tokio::join!(public, control, admin, until_signal);
     public.context("the listener failed")?;
+    admin.context("the admin listener failed")?;
     control.context("the control socket failed")?;
+    drop(keeper);
+    app.activity().flush(app.database()).await;
     // While the directory is still ours: a socket without a server would only be puzzling.
     let _ = std::fs::remove_file(data_dir.control_socket());
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    Ok((listener, address))
+}
+
+/// Serves what everybody may reach, over whatever the listener speaks.
+fn serve_public(
+    listener: impl Listener<Peer = SocketAddr>,
+    service: PublicService,
+    stopped: watch::Receiver<bool>,
+) -> ServeFuture {
+    let listener = Counted::new(listener, metrics::PUBLIC);
+    serve(listener, service)
+        .with_graceful_shutdown(told(stopped))
+        .into_future()
 }
 
 /// Takes the data directory, which a command may still hold for a moment.
@@ -85,12 +171,28 @@ async fn take(data_dir: &DataDir) -> Result<DataDirLock, AppError> {
 }
 
 /// Tells on standard output that the server accepts connections, and where.
-fn announce(address: &str) -> anyhow::Result<()> {
-    tracing::info!(address, "listening");
+fn announce(scheme: &str, address: SocketAddr) -> anyhow::Result<()> {
+    tracing::info!(scheme, %address, "listening");
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on http://{address}")
+    writeln!(stdout, "listening on {scheme}://{address}")
         .and_then(|()| stdout.flush())
         .context("cannot write to standard output")
+}
+
+/// Tells whoever starts the server for the first time how to get in. On standard error: whatever keeps
+/// the standard output of a service is no place for it.
+async fn show_setup_link(app: &App) -> Result<(), AppError> {
+    let Some(link) = setup::link(app).await? else {
+        return Ok(());
+    };
+    let mut stderr = std::io::stderr();
+    // Whoever cannot read it can still ask `wst setup-link`.
+    let _ = writeln!(
+        stderr,
+        "nobody has an account yet: open this link within an hour to make the first one (`wst setup-link` shows it again)\n  {}",
+        link.expose_secret()
+    );
+    Ok(())
 }
 
 /// Completes when the word to stop has been given.

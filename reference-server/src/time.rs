@@ -12,12 +12,29 @@ pub(crate) fn show(timestamp: Timestamp) -> String {
     rfc3339(millis(timestamp))
 }
 
+/// Returns `timestamp` as a column holds it.
+pub(crate) fn column(timestamp: Timestamp) -> i64 {
+    millis(timestamp)
+}
+
 /// Returns a column's time as readers see it.
 pub(crate) fn rfc3339(millis: i64) -> String {
     jiff::Timestamp::from_millisecond(millis)
         // What no calendar holds is shown as the last day that one does.
         .unwrap_or(jiff::Timestamp::MAX)
         .to_string()
+}
+
+/// Reads a time that a reader has written, to the millisecond.
+pub(crate) fn parse(text: &str) -> Option<i64> {
+    let timestamp: jiff::Timestamp = text.parse().ok()?;
+    Some(timestamp.as_millisecond())
+}
+
+/// Returns the time as a part of a file's name.
+pub(crate) fn file_stamp() -> String {
+    let now = rfc3339(now() / 1000 * 1000);
+    now.replace(['-', ':'], "")
 }
 
 fn millis(timestamp: Timestamp) -> i64 {

@@ -1,11 +1,21 @@
-//! The table of workspaces.
+//! The table of workspaces, and which protocol each speaks.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tower_workspace_token::id::WorkspaceId;
 
-use crate::{db::DatabaseError, tasks::WorkspaceInfo};
+use crate::{
+    db::DatabaseError,
+    people::UserId,
+    tasks::{Protocol, WorkspaceInfo},
+    time,
+};
 
-const COLUMNS: &str = "id, name, description, archived_at IS NOT NULL";
+const COLUMNS: &str = "id, name, description, archived_at IS NOT NULL, protocol, created_at";
 
 pub(crate) fn find(
     connection: &Connection,
@@ -54,10 +64,87 @@ pub(crate) fn insert(
     Ok(())
 }
 
-/// Takes back an [`insert`] whose token could not be issued.
+/// Deletes a workspace and all that is in it. What is known of its tokens stays, so that none of them
+/// ever works again, and so does the audit list.
 pub(crate) fn delete(connection: &Connection, id: &WorkspaceId) -> Result<(), DatabaseError> {
+    for table in CONTENTS {
+        let sql = format!("DELETE FROM {table} WHERE workspace = ?1");
+        connection.execute(&sql, [id.as_str()])?;
+    }
     connection.execute("DELETE FROM workspaces WHERE id = ?1", [id.as_str()])?;
     Ok(())
+}
+
+/// The tables of what is in workspaces, those that refer to others first.
+const CONTENTS: &[&str] = &[
+    "attachments",
+    "approvals",
+    "approval_rules",
+    "events",
+    "messages",
+    "tasks",
+    "members",
+    "sightings",
+    "transfers",
+    "replacements",
+    "transfers",
+    "token_uses",
+    "token_clients",
+    "token_rejections",
+    "activity_hours",
+];
+
+/// What becomes of a workspace's settings; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) name: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) protocol: Option<Protocol>,
+}
+
+pub(crate) fn update(
+    connection: &Connection,
+    id: &WorkspaceId,
+    settings: &Settings,
+) -> Result<(), DatabaseError> {
+    connection.execute(
+        "UPDATE workspaces SET name = coalesce(?2, name), description = coalesce(?3, description),
+             protocol = coalesce(?4, protocol) WHERE id = ?1",
+        params![
+            id.as_str(),
+            settings.name,
+            settings.description,
+            settings.protocol.map(Protocol::as_str)
+        ],
+    )?;
+    Ok(())
+}
+
+/// Returns whether a person owns a workspace of this name that was not archived.
+pub(crate) fn owns_one_called(
+    connection: &Connection,
+    user: &UserId,
+    name: &str,
+) -> Result<bool, DatabaseError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM workspaces JOIN members ON members.workspace = workspaces.id
+          WHERE workspaces.name = ?2 AND archived_at IS NULL AND user = ?1 AND role = 'owner')",
+    )?;
+    Ok(statement.query_row([user.as_str(), name], |row| row.get(0))?)
+}
+
+/// Returns the workspaces of a person, oldest first.
+pub(crate) fn list_of(
+    connection: &Connection,
+    user: &UserId,
+) -> Result<Vec<WorkspaceInfo>, DatabaseError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM workspaces
+         WHERE id IN (SELECT workspace FROM members WHERE user = ?1) ORDER BY created_at, id"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([user.as_str()], from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(crate) fn archive(
@@ -69,7 +156,47 @@ pub(crate) fn archive(
         "UPDATE workspaces SET archived_at = ?2 WHERE id = ?1 AND archived_at IS NULL",
         params![id.as_str(), now],
     )?;
+    // All of its tokens end, and with a token what was allowed to its agents for good.
+    connection.execute(
+        "DELETE FROM approval_rules WHERE workspace = ?1",
+        [id.as_str()],
+    )?;
     Ok(())
+}
+
+/// Takes an archived workspace back among the others. It has no tokens.
+pub(crate) fn unarchive(connection: &Connection, id: &WorkspaceId) -> Result<(), DatabaseError> {
+    connection.execute(
+        "UPDATE workspaces SET archived_at = NULL WHERE id = ?1",
+        [id.as_str()],
+    )?;
+    Ok(())
+}
+
+/// Which workspaces speak which protocol, for every request to look up. Clones share it.
+///
+/// The process that holds the data directory is the only one that changes settings, so memory is right.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Protocols {
+    legacy: Arc<RwLock<HashSet<WorkspaceId>>>,
+}
+
+impl Protocols {
+    pub(crate) fn of(&self, workspace: &WorkspaceId) -> Protocol {
+        let legacy = self.legacy.read().unwrap_or_else(PoisonError::into_inner);
+        match legacy.contains(workspace) {
+            true => Protocol::Legacy,
+            false => Protocol::Dual,
+        }
+    }
+
+    pub(crate) fn set(&self, workspace: &WorkspaceId, protocol: Protocol) {
+        let mut legacy = self.legacy.write().unwrap_or_else(PoisonError::into_inner);
+        match protocol {
+            Protocol::Dual => legacy.remove(workspace),
+            Protocol::Legacy => legacy.insert(*workspace),
+        };
+    }
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<WorkspaceInfo> {
@@ -82,5 +209,47 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<WorkspaceInfo> {
         name: row.get(1)?,
         description: row.get(2)?,
         archived: row.get(3)?,
+        protocol: protocol_of_column(&row.get::<_, String>(4)?),
+        created_at: time::rfc3339(row.get(5)?),
     })
+}
+
+fn protocol_of_column(text: &str) -> Protocol {
+    // The column holds these two alone.
+    match text {
+        "legacy" => Protocol::Legacy,
+        _ => Protocol::Dual,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_workspace_token_sqlite::SqliteStore;
+
+    use super::*;
+    use crate::db::Database;
+
+    /// A table that is forgotten would keep what its owner deleted, or make deleting fail.
+    #[tokio::test]
+    async fn deleting_reaches_every_table_of_a_workspace() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
+        let database = Database::open(&store).unwrap();
+        let tables: Vec<String> = database
+            .read(|snapshot| {
+                let mut statement = snapshot.prepare(
+                    "SELECT tables.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
+                     WHERE tables.type = 'table' AND columns.name = 'workspace'
+                       AND tables.name NOT LIKE 'wst!_%' ESCAPE '!' AND tables.name <> 'audit'",
+                )?;
+                let rows = statement.query_map([], |row| row.get(0))?;
+                Ok::<_, DatabaseError>(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+            .unwrap();
+        assert!(tables.len() >= 6, "{tables:?}");
+        for table in tables {
+            assert!(CONTENTS.contains(&&*table), "{table} is not emptied");
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! A secret on its way to the one who asked for it.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tower_workspace_token::token::IssuedToken;
 
-/// A token's text: wiped when dropped, never printed. Written out in responses, which is what it is for.
+/// A token's text, a password or a one-time link: wiped when dropped, never printed. Written out in responses, which is what it is for.
 pub(crate) struct Secret(SecretString);
 
 impl Secret {
@@ -18,8 +19,19 @@ impl Secret {
         Self(token.expose_secret().into())
     }
 
+    /// Hands it on in the type that wipes it as well.
+    pub(crate) fn into_inner(self) -> SecretString {
+        self.0
+    }
+
     pub(crate) fn expose_secret(&self) -> &str {
         self.0.expose_secret()
+    }
+}
+
+impl From<SecretString> for Secret {
+    fn from(secret: SecretString) -> Self {
+        Self(secret)
     }
 }
 
@@ -32,6 +44,16 @@ impl Serialize for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+impl JsonSchema for Secret {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "password"})
     }
 }
 

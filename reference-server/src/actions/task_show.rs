@@ -1,41 +1,55 @@
-//! Reading a task with all of its conversation.
+//! Reading a task with its conversation, and all that happened to it.
 
 use http::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tower_workspace_token::id::WorkspaceId;
 
-use super::{Action, TaskLine, workspace_ref};
+use super::{Access, Action, workspace_ref};
 use crate::{
     app::App,
+    caller::Caller,
     error::AppError,
-    tasks::{Actor, MAX_PAGE, Message, MessageId, PageRequest, TaskId},
+    tasks::{
+        Actor, Approval, Attachment, MAX_PAGE, Message, MessageId, PageRequest, Task, TaskId,
+        TimelineEvent,
+    },
 };
 
-/// Shows a task and what was said about it, oldest first.
-#[derive(Debug, Serialize, Deserialize)]
+/// Shows a task and what was said last about it, oldest first.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TaskShow {
     pub(crate) workspace: String,
     pub(crate) task: String,
+    /// Only messages before this one: the `previous_cursor` of an earlier answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<String>,
+    /// The most messages: 1 to 100, 100 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<u32>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TaskShown {
-    pub(crate) task: ShownTask,
+    pub(crate) task: Task,
     pub(crate) messages: Vec<ShownMessage>,
+    /// Leads to older messages, if there are any.
+    pub(crate) previous_cursor: Option<MessageId>,
+    /// All files, those of the messages included.
+    pub(crate) attachments: Vec<Attachment>,
+    /// The latest 100.
+    pub(crate) approvals: Vec<Approval>,
+    /// The latest 100.
+    pub(crate) timeline: Vec<TimelineEvent>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ShownTask {
-    #[serde(flatten)]
-    pub(crate) line: TaskLine,
-    pub(crate) body: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ShownMessage {
     pub(crate) id: MessageId,
     pub(crate) author: Actor,
+    pub(crate) author_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) author_user: Option<String>,
     pub(crate) text: String,
     pub(crate) created_at: String,
 }
@@ -44,40 +58,28 @@ impl Action for TaskShow {
     type Outcome = TaskShown;
     const METHOD: Method = Method::GET;
     const ROUTE: &'static str = "/workspaces/{workspace}/tasks/{task}";
+    const ACCESS: Access = Access::Member;
 
-    async fn run(self, app: &App) -> Result<TaskShown, AppError> {
-        let id: TaskId = self.task.parse()?;
-        let workspace = workspace_ref::find(app, &self.workspace).await?.id;
-        let mut task = app.tasks().get(&workspace, &id).await?;
-        let messages = conversation(app, &workspace, &id).await?;
-        let body = std::mem::take(&mut task.body);
-        Ok(TaskShown {
-            task: ShownTask {
-                line: TaskLine::of(task),
-                body,
-            },
-            messages,
-        })
+    fn workspace(&mut self) -> Option<&mut String> {
+        Some(&mut self.workspace)
     }
-}
 
-/// Returns all messages of a task, page by page.
-async fn conversation(
-    app: &App,
-    workspace: &WorkspaceId,
-    task: &TaskId,
-) -> Result<Vec<ShownMessage>, AppError> {
-    let mut messages = Vec::new();
-    let mut cursor = None;
-    loop {
-        let limit = MAX_PAGE;
-        let request = PageRequest { cursor, limit };
-        let page = app.tasks().conversation(workspace, task, request).await?;
-        messages.extend(page.messages.into_iter().map(ShownMessage::of));
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(messages);
-        }
+    async fn run(self, app: &App, _caller: &Caller) -> Result<TaskShown, AppError> {
+        let id: TaskId = self.task.parse()?;
+        let cursor = self.before.map(MessageId::try_from).transpose()?;
+        let limit = self.limit.unwrap_or(MAX_PAGE);
+        let workspace = workspace_ref::find(app, &self.workspace).await?.id;
+        let page = PageRequest { cursor, limit };
+        let thread = app.tasks().thread(&workspace, &id, page).await?;
+        let messages = thread.messages.messages.into_iter();
+        Ok(TaskShown {
+            task: thread.task,
+            messages: messages.map(ShownMessage::of).collect(),
+            previous_cursor: thread.messages.next_cursor,
+            attachments: thread.attachments,
+            approvals: thread.approvals,
+            timeline: thread.timeline,
+        })
     }
 }
 
@@ -86,6 +88,8 @@ impl ShownMessage {
         Self {
             id: message.id,
             author: message.author,
+            author_name: message.author_name,
+            author_user: message.author_user,
             text: message.text,
             created_at: message.created_at,
         }

@@ -1,21 +1,24 @@
 //! Creating another token for a workspace.
 
 use http::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::{id::TokenName, token};
 
-use super::{Action, Secret, token_slot, workspace_ref};
-use crate::{app::App, error::AppError};
+use super::{Access, Action, Secret, token_slot, workspace_ref};
+use crate::{
+    app::App, audit::Note, caller::Caller, error::AppError, live::Topic, people::sightings,
+};
 
 /// Creates the token `name` of a workspace, which must not have a live one of that name.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenCreate {
     pub(crate) workspace: String,
     pub(crate) name: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TokenCreated {
     pub(crate) token: IssuedToken,
     pub(crate) secret: Secret,
@@ -23,7 +26,7 @@ pub(crate) struct TokenCreated {
 }
 
 /// What is told of a token beside its secret.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct IssuedToken {
     pub(crate) name: String,
     pub(crate) id: String,
@@ -34,16 +37,27 @@ impl Action for TokenCreate {
     type Outcome = TokenCreated;
     const METHOD: Method = Method::POST;
     const ROUTE: &'static str = "/workspaces/{workspace}/tokens";
+    const ACCESS: Access = Access::Owner;
 
-    async fn run(self, app: &App) -> Result<TokenCreated, AppError> {
+    fn workspace(&mut self) -> Option<&mut String> {
+        Some(&mut self.workspace)
+    }
+
+    fn note(&self) -> Option<Note> {
+        Some(Note::new("token.create").about(&self.name))
+    }
+
+    async fn run(self, app: &App, caller: &Caller) -> Result<TokenCreated, AppError> {
         let name = parse_name(&self.name)?;
         let _not_archived_meanwhile = app.lifecycle().read().await;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
         let issued = app
-            .authority()
+            .authority_of(caller, None)
             .issue(&id, &name)
             .await
             .map_err(token_slot::explain)?;
+        sightings::note_shown(app, caller, &id, &issued).await;
+        app.live().announce(Some(&id), Topic::Tokens);
         tracing::info!(workspace = %id, token = %name, "token created");
         Ok(TokenCreated {
             token: IssuedToken::of(&issued),

@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::{
     authority::VerifiedToken,
@@ -12,21 +13,22 @@ use tower_workspace_token::{
 };
 use zeroize::Zeroizing;
 
-use super::{Action, Secret};
+use super::{Access, Action, Secret};
 use crate::{
     app::App,
+    caller::Caller,
     error::{AppError, ErrorCode},
     time,
 };
 
 /// Inspects a token. The answer holds no part of it that opens anything.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenInspect {
     pub(crate) token: Secret,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Inspection {
     /// Whether it opens its workspace now.
     pub(crate) current: bool,
@@ -37,7 +39,7 @@ pub(crate) struct Inspection {
 }
 
 /// The public claims.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct InspectedToken {
     pub(crate) workspace: String,
     pub(crate) name: String,
@@ -52,8 +54,9 @@ impl Action for TokenInspect {
     type Outcome = Inspection;
     const METHOD: Method = Method::POST;
     const ROUTE: &'static str = "/tokens/inspect";
+    const ACCESS: Access = Access::Administrator;
 
-    async fn run(self, app: &App) -> Result<Inspection, AppError> {
+    async fn run(self, app: &App, _caller: &Caller) -> Result<Inspection, AppError> {
         let text = self.token.expose_secret().trim();
         let Some(claims) = PublicClaims::read(text) else {
             return Ok(Inspection::refused(None, NOT_OURS));

@@ -1,25 +1,38 @@
 //! Listing the tokens of a workspace.
 
 use http::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tower_workspace_token::authority::{TokenState, TokenSummary};
+use tower_workspace_token::{
+    authority::{TokenState, TokenSummary},
+    id::WorkspaceId,
+};
 
-use super::{Action, workspace_ref};
-use crate::{app::App, error::AppError, time};
+use super::{Access, Action, workspace_ref};
+use crate::{
+    activity::{
+        self,
+        store::{self, LastUse},
+    },
+    app::App,
+    caller::Caller,
+    error::AppError,
+    time,
+};
 
 /// Lists the tokens of a workspace, revoked ones included.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenList {
     pub(crate) workspace: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TokenLines {
     pub(crate) tokens: Vec<TokenLine>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TokenLine {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -28,36 +41,107 @@ pub(crate) struct TokenLine {
     pub(crate) state: String,
     /// When this generation began, in RFC 3339.
     pub(crate) created_at: String,
+    /// When this generation was last used, in RFC 3339; nothing if it never was.
     pub(crate) last_used_at: Option<String>,
+    /// The same, with what is known of who used it.
+    pub(crate) last_used: Option<LastUsed>,
+    /// Who made this generation, or ended it.
+    pub(crate) created_by: Option<String>,
+    /// How many live connections there are.
+    pub(crate) connections: usize,
+}
+
+/// The last use of a token.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LastUsed {
+    /// In RFC 3339.
+    pub(crate) at: String,
+    /// As people know it: `Claude Code`. Nothing if all that is known is that somebody used the token.
+    pub(crate) client: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) address: Option<String>,
 }
 
 impl Action for TokenList {
     type Outcome = TokenLines;
     const METHOD: Method = Method::GET;
     const ROUTE: &'static str = "/workspaces/{workspace}/tokens";
+    const ACCESS: Access = Access::Owner;
 
-    async fn run(self, app: &App) -> Result<TokenLines, AppError> {
+    fn workspace(&mut self) -> Option<&mut String> {
+        Some(&mut self.workspace)
+    }
+
+    async fn run(self, app: &App, _caller: &Caller) -> Result<TokenLines, AppError> {
         let id = workspace_ref::find(app, &self.workspace).await?.id;
+        app.activity().flush(app.database()).await;
         let tokens = app.authority().list(&id).await?;
-        Ok(TokenLines {
-            tokens: tokens.iter().map(TokenLine::of).collect(),
-        })
+        let last_uses = app
+            .database()
+            .read(move |snapshot| store::last_uses(snapshot, &id))
+            .await?;
+        let live = app.activity().connections(&id);
+        let mut lines = Vec::with_capacity(tokens.len());
+        for token in &tokens {
+            let last_use = last_uses.get(token.name.as_str());
+            let connections = live.iter().filter(|seen| seen.key.name == token.name);
+            lines.push(TokenLine {
+                created_by: created_by(app, &id, token).await?,
+                connections: connections.count(),
+                ..TokenLine::of(token, last_use)
+            });
+        }
+        Ok(TokenLines { tokens: lines })
     }
 }
 
+/// Finds in the history who began the generation.
+async fn created_by(
+    app: &App,
+    workspace: &WorkspaceId,
+    token: &TokenSummary,
+) -> Result<Option<String>, AppError> {
+    let history = app.authority().history(workspace, &token.name).await?;
+    let mut latest_first = history.into_iter().rev();
+    let began = latest_first.find(|event| event.generation == token.generation);
+    Ok(began.and_then(|event| event.actor))
+}
+
 impl TokenLine {
-    fn of(token: &TokenSummary) -> Self {
+    fn of(token: &TokenSummary, last_use: Option<&LastUse>) -> Self {
         let state = match token.state {
             TokenState::Active => "active",
             TokenState::Revoked => "revoked",
         };
+        // One counts who was let in, the other who reached the tools: a use is what either has seen.
+        let last_use = last_use.filter(|last_use| last_use.generation == token.generation.number());
+        let counted = token.last_used_at.map(time::column);
+        let at = counted.max(last_use.map(|last_use| last_use.at));
+        let at = at.map(time::rfc3339);
         Self {
             id: token.id.to_string(),
             name: token.name.to_string(),
             generation: token.generation.number(),
             state: state.to_owned(),
             created_at: time::show(token.changed_at),
-            last_used_at: token.last_used_at.map(time::show),
+            last_used: at.clone().map(|at| LastUsed::of(at, last_use)),
+            last_used_at: at,
+            created_by: None,
+            connections: 0,
+        }
+    }
+}
+
+impl LastUsed {
+    fn of(at: String, last_use: Option<&LastUse>) -> Self {
+        let version = last_use.map(|last_use| last_use.client.version.clone());
+        Self {
+            at,
+            client: last_use.map(|last_use| activity::title(&last_use.client.name).to_owned()),
+            version: version.filter(|version| !version.is_empty()),
+            address: last_use
+                .and_then(|last_use| last_use.address)
+                .map(|address| address.to_string()),
         }
     }
 }

@@ -1,20 +1,25 @@
 //! Revoking a token: it ends without a successor.
 
 use http::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tower_workspace_token::id::SlotKey;
 
-use super::{Action, token_create::parse_name, token_slot, workspace_ref};
-use crate::{app::App, error::AppError};
+use super::{Access, Action, Reason, token_create::parse_name, token_slot, workspace_ref};
+use crate::{app::App, audit::Note, caller::Caller, error::AppError, live::Topic, replacements};
 
 /// Ends the live token `name` of a workspace.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenRevoke {
     pub(crate) workspace: String,
     pub(crate) name: String,
+    /// Why; kept in the token's history and in the audit list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<Reason>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TokenRevoked {
     pub(crate) generation: u64,
     pub(crate) sessions_ended: usize,
@@ -25,15 +30,37 @@ impl Action for TokenRevoke {
     type Outcome = TokenRevoked;
     const METHOD: Method = Method::POST;
     const ROUTE: &'static str = "/workspaces/{workspace}/tokens/{name}/revoke";
+    const ACCESS: Access = Access::Owner;
 
-    async fn run(self, app: &App) -> Result<TokenRevoked, AppError> {
+    fn workspace(&mut self) -> Option<&mut String> {
+        Some(&mut self.workspace)
+    }
+
+    fn note(&self) -> Option<Note> {
+        let reason = self.reason.map_or("", Reason::words);
+        Some(
+            Note::new("token.revoke")
+                .about(&self.name)
+                .with_detail(reason),
+        )
+    }
+
+    async fn run(self, app: &App, caller: &Caller) -> Result<TokenRevoked, AppError> {
         let name = parse_name(&self.name)?;
         let id = workspace_ref::find(app, &self.workspace).await?.id;
         let receipt = app
-            .authority()
+            .authority_of(caller, self.reason)
             .revoke(&id, &name)
             .await
             .map_err(token_slot::explain)?;
+        // A later token of this name may be another machine's.
+        app.tasks().remove_rules_of(&id, &name).await?;
+        let key = SlotKey::new(id, name);
+        app.activity().superseded(&key, true, &receipt.ended);
+        app.database()
+            .write(move |transaction| replacements::end(transaction, &id, name.as_str()))
+            .await?;
+        app.live().announce(Some(&id), Topic::Tokens);
         tracing::info!(workspace = %id, token = %name, "token revoked");
         Ok(TokenRevoked {
             generation: receipt.generation.number(),

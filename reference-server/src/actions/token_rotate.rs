@@ -1,41 +1,83 @@
 //! Regenerating a token: the old one is dead when this returns.
 
 use http::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tower_workspace_token::id::{SlotKey, TokenName, WorkspaceId};
 
-use super::{Action, Secret, token_create::parse_name, token_slot, workspace_ref};
-use crate::{app::App, error::AppError};
+use super::{
+    Access, Action, ConnectionLine, Reason, Secret, token_create::parse_name, token_slot,
+    workspace_ref,
+};
+use crate::{
+    app::App,
+    audit::Note,
+    caller::Caller,
+    error::{AppError, ErrorCode},
+    live::Topic,
+    people::sightings,
+};
 
 /// Replaces the live token `name` of a workspace by its next generation.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenRotate {
     pub(crate) workspace: String,
     pub(crate) name: String,
+    /// Why; kept in the token's history and in the audit list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<Reason>,
+    /// The generation that is to be replaced: if it is another one by now, nothing is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) generation: Option<u64>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TokenRotated {
     pub(crate) secret: Secret,
     pub(crate) generation: u64,
     pub(crate) sessions_ended: usize,
     pub(crate) streams_severed: usize,
+    /// From the commit until nothing of the old token was left.
+    pub(crate) microseconds: u64,
+    /// Who was connected with the old token.
+    pub(crate) cut: Vec<ConnectionLine>,
 }
 
 impl Action for TokenRotate {
     type Outcome = TokenRotated;
     const METHOD: Method = Method::POST;
     const ROUTE: &'static str = "/workspaces/{workspace}/tokens/{name}/rotate";
+    const ACCESS: Access = Access::Owner;
 
-    async fn run(self, app: &App) -> Result<TokenRotated, AppError> {
+    fn workspace(&mut self) -> Option<&mut String> {
+        Some(&mut self.workspace)
+    }
+
+    fn note(&self) -> Option<Note> {
+        let reason = self.reason.map_or("", Reason::words);
+        Some(
+            Note::new("token.rotate")
+                .about(&self.name)
+                .with_detail(reason),
+        )
+    }
+
+    async fn run(self, app: &App, caller: &Caller) -> Result<TokenRotated, AppError> {
         let name = parse_name(&self.name)?;
         let _not_archived_meanwhile = app.lifecycle().read().await;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
+        if let Some(generation) = self.generation {
+            expect_generation(app, &id, &name, generation).await?;
+        }
+        let key = SlotKey::new(id, name);
+        let connected = app.activity().connections_of(&key);
         let receipt = app
-            .authority()
+            .authority_of(caller, self.reason)
             .rotate(&id, &name)
             .await
             .map_err(token_slot::explain)?;
+        app.activity().superseded(&key, false, &receipt.ended);
         let (generation, ended) = (receipt.token.generation(), receipt.ended);
         tracing::info!(
             workspace = %id, token = %name, %generation,
@@ -43,11 +85,33 @@ impl Action for TokenRotate {
             left_behind = ended.left_behind, elapsed = ?ended.elapsed,
             "token regenerated"
         );
+        sightings::note_shown(app, caller, &id, &receipt.token).await;
+        app.live().announce(Some(&id), Topic::Tokens);
         Ok(TokenRotated {
+            microseconds: u64::try_from(ended.elapsed.as_micros()).unwrap_or(u64::MAX),
+            cut: connected.iter().map(ConnectionLine::of).collect(),
             secret: Secret::of(&receipt.token),
             generation: generation.number(),
             sessions_ended: ended.sessions,
             streams_severed: ended.streams,
         })
+    }
+}
+
+/// Stops whoever looks at a page that is out of date.
+async fn expect_generation(
+    app: &App,
+    workspace: &WorkspaceId,
+    name: &TokenName,
+    expected: u64,
+) -> Result<(), AppError> {
+    let tokens = app.authority().list(workspace).await?;
+    let token = tokens.iter().find(|token| token.name == *name);
+    match token {
+        Some(token) if token.generation.number() != expected => Err(AppError::new(
+            ErrorCode::Conflict,
+            "the token was regenerated or revoked meanwhile: look at the list again",
+        )),
+        _ => Ok(()),
     }
 }

@@ -11,10 +11,14 @@ pub(super) fn explain(error: TokenError) -> AppError {
             ErrorCode::AlreadyExists,
             "there is a live token of that name already: `wst token rotate` replaces it",
         ),
-        ErrorKind::NotFound => AppError::new(
-            ErrorCode::NotFound,
-            "there is no live token of that name: `wst token list` shows all, `wst token create` makes one",
-        ),
+        ErrorKind::NotFound => not_found(),
         _ => error.into(),
     }
+}
+
+pub(super) fn not_found() -> AppError {
+    AppError::new(
+        ErrorCode::NotFound,
+        "there is no live token of that name: `wst token list` shows all, `wst token create` makes one",
+    )
 }

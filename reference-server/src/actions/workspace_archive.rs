@@ -1,19 +1,22 @@
 //! Archiving a workspace: its tokens end, and it gets no new ones.
 
 use http::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, workspace_ref};
-use crate::{app::App, error::AppError, time, workspaces};
+use super::{Access, Action, workspace_ref};
+use crate::{
+    app::App, audit::Note, caller::Caller, error::AppError, live::Topic, time, workspaces,
+};
 
 /// Archives a workspace. Doing it twice does no harm.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkspaceArchive {
     pub(crate) workspace: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WorkspaceArchived {
     pub(crate) sessions_ended: usize,
     pub(crate) streams_severed: usize,
@@ -23,8 +26,17 @@ impl Action for WorkspaceArchive {
     type Outcome = WorkspaceArchived;
     const METHOD: Method = Method::POST;
     const ROUTE: &'static str = "/workspaces/{workspace}/archive";
+    const ACCESS: Access = Access::Owner;
 
-    async fn run(self, app: &App) -> Result<WorkspaceArchived, AppError> {
+    fn workspace(&mut self) -> Option<&mut String> {
+        Some(&mut self.workspace)
+    }
+
+    fn note(&self) -> Option<Note> {
+        Some(Note::new("workspace.archive"))
+    }
+
+    async fn run(self, app: &App, caller: &Caller) -> Result<WorkspaceArchived, AppError> {
         // Alone: a token that is being issued would otherwise outlive the workspace.
         let _alone = app.lifecycle().write().await;
         let id = workspace_ref::find(app, &self.workspace).await?.id;
@@ -32,7 +44,12 @@ impl Action for WorkspaceArchive {
         app.database()
             .write(move |transaction| workspaces::archive(transaction, &id, time::now()))
             .await?;
-        let ended = app.authority().revoke_all(&id).await?;
+        let ended = app
+            .authority()
+            .with_actor(caller.name())
+            .revoke_all(&id)
+            .await?;
+        app.live().announce(Some(&id), Topic::Settings);
         tracing::info!(workspace = %id, "workspace archived");
         Ok(WorkspaceArchived {
             sessions_ended: ended.sessions,

@@ -1,20 +1,31 @@
 //! Creating a workspace, with its first token.
 
 use http::Method;
+use rusqlite::Transaction;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::id::{TokenName, WorkspaceId};
 
-use super::{Action, Secret, token_create::IssuedToken};
-use crate::{app::App, db::ids, error::AppError, time, workspaces};
+use super::{Access, Action, Secret, token_create::IssuedToken};
+use crate::{
+    app::App,
+    audit::{self, Note},
+    caller::Caller,
+    db::ids,
+    error::{AppError, ErrorCode},
+    live::Topic,
+    people::{Role, UserId, members, sightings},
+    time, workspaces,
+};
 
 /// Creates a workspace called `name`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkspaceCreate {
     pub(crate) name: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WorkspaceCreated {
     pub(crate) workspace: CreatedWorkspace,
     pub(crate) token: IssuedToken,
@@ -22,7 +33,7 @@ pub(crate) struct WorkspaceCreated {
     pub(crate) mcp_url: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct CreatedWorkspace {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -32,23 +43,34 @@ impl Action for WorkspaceCreate {
     type Outcome = WorkspaceCreated;
     const METHOD: Method = Method::POST;
     const ROUTE: &'static str = "/workspaces";
+    const ACCESS: Access = Access::Person;
 
-    async fn run(self, app: &App) -> Result<WorkspaceCreated, AppError> {
+    async fn run(self, app: &App, caller: &Caller) -> Result<WorkspaceCreated, AppError> {
         check_name(&self.name)?;
         let id: WorkspaceId = ids::random_id()?.parse().map_err(anyhow::Error::from)?;
         let name = self.name.clone();
         // Whoever archives it by its name waits until its token is there to be revoked.
         let _not_archived_meanwhile = app.lifecycle().read().await;
+        let owner = caller.user().cloned();
         app.database()
-            .write(move |transaction| workspaces::insert(transaction, &id, &name, time::now()))
+            .write(move |transaction| insert(transaction, &id, &name, owner.as_ref()))
             .await?;
-        let issued = match app.authority().issue(&id, &TokenName::primary()).await {
+        let issued = match app
+            .authority_of(caller, None)
+            .issue(&id, &TokenName::primary())
+            .await
+        {
             Ok(issued) => issued,
             Err(error) => {
                 take_back(app, id).await;
                 return Err(error.into());
             }
         };
+        sightings::note_shown(app, caller, &id, &issued).await;
+        // Here and not as the action's note: the entry belongs to the workspace that there is now.
+        let note = Note::new("workspace.create").about(&self.name);
+        audit::record(app, caller, Some(id), note).await;
+        app.live().announce(Some(&id), Topic::Settings);
         Ok(WorkspaceCreated {
             workspace: CreatedWorkspace {
                 id: id.to_string(),
@@ -59,6 +81,30 @@ impl Action for WorkspaceCreate {
             mcp_url: app.addresses().mcp_url(&id),
         })
     }
+}
+
+/// Adds the workspace, and makes the person who creates it its owner.
+///
+/// A second one of a name is refused to people, who may have sent a form twice; the command line, where
+/// workspaces have ids to tell them apart, may.
+fn insert(
+    transaction: &Transaction<'_>,
+    id: &WorkspaceId,
+    name: &str,
+    owner: Option<&UserId>,
+) -> Result<(), AppError> {
+    let now = time::now();
+    let Some(owner) = owner else {
+        return Ok(workspaces::insert(transaction, id, name, now)?);
+    };
+    if workspaces::owns_one_called(transaction, owner, name)? {
+        return Err(AppError::new(
+            ErrorCode::AlreadyExists,
+            "you own a workspace of this name already: choose another name",
+        ));
+    }
+    workspaces::insert(transaction, id, name, now)?;
+    Ok(members::set(transaction, id, owner, Role::Owner, now)?)
 }
 
 /// Takes the workspace away again whose token could not be issued: nobody has its id yet.
@@ -72,7 +118,7 @@ async fn take_back(app: &App, id: WorkspaceId) {
     }
 }
 
-fn check_name(name: &str) -> Result<(), AppError> {
+pub(super) fn check_name(name: &str) -> Result<(), AppError> {
     if name.trim() != name || name.is_empty() {
         return Err(AppError::invalid(
             "a workspace needs a name, without spaces around it",

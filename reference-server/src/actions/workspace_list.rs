@@ -1,45 +1,74 @@
 //! Listing the workspaces.
 
+use std::collections::HashMap;
+
 use http::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Action;
-use crate::{app::App, error::AppError, workspaces};
+use super::{Access, Action};
+use crate::{
+    app::App,
+    caller::Caller,
+    error::AppError,
+    tasks::{WorkspaceInfo, needs_counts},
+    workspaces,
+};
 
-/// Lists all workspaces, oldest first.
-#[derive(Debug, Serialize, Deserialize)]
+/// Lists the caller's workspaces, oldest first: all of them for the operator and administrators.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkspaceList {}
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WorkspaceLines {
     pub(crate) workspaces: Vec<WorkspaceLine>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct WorkspaceLine {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) archived: bool,
+    /// How much waits for a person there.
+    pub(crate) needs_you: u64,
+    /// How many live connections there are.
+    pub(crate) connections: usize,
 }
 
 impl Action for WorkspaceList {
     type Outcome = WorkspaceLines;
     const METHOD: Method = Method::GET;
     const ROUTE: &'static str = "/workspaces";
+    const ACCESS: Access = Access::Person;
 
-    async fn run(self, app: &App) -> Result<WorkspaceLines, AppError> {
-        let all = app
+    async fn run(self, app: &App, caller: &Caller) -> Result<WorkspaceLines, AppError> {
+        let member = match caller {
+            Caller::CommandLine => None,
+            Caller::Person(person) if person.user.is_administrator => None,
+            Caller::Person(person) => Some(person.user.id.clone()),
+        };
+        let (found, counts) = app
             .database()
-            .read(|snapshot| workspaces::list(snapshot))
+            .read(move |snapshot| {
+                let found = match &member {
+                    None => workspaces::list(snapshot)?,
+                    Some(member) => workspaces::list_of(snapshot, member)?,
+                };
+                Ok::<_, AppError>((found, needs_counts(snapshot, member.as_ref())?))
+            })
             .await?;
-        let line = |workspace: crate::tasks::WorkspaceInfo| WorkspaceLine {
+        let counts: HashMap<String, u64> = counts.into_iter().collect();
+        let connections = app.activity().counts();
+        let line = |workspace: WorkspaceInfo| WorkspaceLine {
+            connections: connections.get(&workspace.id).copied().unwrap_or(0),
+            needs_you: counts.get(workspace.id.as_str()).copied().unwrap_or(0),
             id: workspace.id.to_string(),
             name: workspace.name,
             archived: workspace.archived,
         };
         Ok(WorkspaceLines {
-            workspaces: all.into_iter().map(line).collect(),
+            workspaces: found.into_iter().map(line).collect(),
         })
     }
 }

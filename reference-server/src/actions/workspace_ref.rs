@@ -4,7 +4,9 @@ use tower_workspace_token::id::WorkspaceId;
 
 use crate::{
     app::App,
+    caller::Caller,
     error::{AppError, ErrorCode},
+    people::Role,
     tasks::WorkspaceInfo,
     workspaces,
 };
@@ -23,6 +25,24 @@ pub(super) async fn find(app: &App, id_or_name: &str) -> Result<WorkspaceInfo, A
     match by_id {
         Some(workspace) => Ok(workspace),
         None => the_only(by_name),
+    }
+}
+
+/// Finds the workspace, and what the caller may do there.
+///
+/// A name is for the operator alone: to others it would tell of workspaces that are not theirs.
+pub(crate) async fn visible(
+    app: &App,
+    workspace: &str,
+    caller: &Caller,
+) -> Result<(WorkspaceInfo, Role), AppError> {
+    if matches!(caller, Caller::Person(_)) && workspace.parse::<WorkspaceId>().is_err() {
+        return Err(not_found());
+    }
+    let workspace = find(app, workspace).await?;
+    match app.role(&workspace.id, caller).await? {
+        Some(role) => Ok((workspace, role)),
+        None => Err(not_found()),
     }
 }
 
@@ -49,9 +69,13 @@ fn the_only(mut found: Vec<WorkspaceInfo>) -> Result<WorkspaceInfo, AppError> {
             ErrorCode::Conflict,
             "several workspaces have this name: give the id that `wst workspace list` shows",
         )),
-        (None, _) => Err(AppError::new(
-            ErrorCode::NotFound,
-            "there is no such workspace: `wst workspace list` shows all",
-        )),
+        (None, _) => Err(not_found()),
     }
+}
+
+pub(super) fn not_found() -> AppError {
+    AppError::new(
+        ErrorCode::NotFound,
+        "there is no such workspace: `wst workspace list` shows all",
+    )
 }

@@ -1,26 +1,40 @@
 //! The one handler that all actions share.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
-    extract::{RawPathParams, RawQuery, State},
+    extract::{
+        RawPathParams, RawQuery, State,
+        rejection::{BytesRejection, RawPathParamsRejection},
+    },
 };
 
 use super::arguments;
-use crate::{actions::Action, app::App, error::AppError};
+use http::StatusCode;
+
+use crate::{
+    actions::Action,
+    app::App,
+    caller::Caller,
+    error::{AppError, ErrorCode},
+};
 
 /// Reads an action from a request, runs it, and answers with its outcome.
 pub(super) async fn handle<A: Action>(
     State(app): State<App>,
-    path: RawPathParams,
+    Extension(caller): Extension<Caller>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
     RawQuery(query): RawQuery,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<A::Outcome>, AppError> {
+    let path = path.map_err(|_| AppError::invalid("the path is not UTF-8"))?;
+    let body = body.map_err(|refused| match refused.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            AppError::new(ErrorCode::TooLarge, "the body is too large")
+        }
+        _ => AppError::invalid("the body could not be read"),
+    })?;
     let action: A = arguments::decode(&path, query.as_deref(), &body)?;
-    // In a task of its own: a caller who hangs up must not stop an action half-way.
-    let running = tokio::spawn(async move { action.run(&app).await });
-    let outcome = running
-        .await
-        .map_err(|error| anyhow::anyhow!("the action stopped: {error}"))?;
-    outcome.map(Json)
+    let outcome = app.perform(action, &caller).await;
+    outcome.map(Json).map_err(|error| error.told_to(&caller))
 }

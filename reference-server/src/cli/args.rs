@@ -1,8 +1,13 @@
 //! The command line's grammar.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{GlobalOptions, ServerOptions};
+use crate::{
+    actions::Reason,
+    config::{GlobalOptions, ServerOptions},
+};
 
 /// Workspaces, their tokens, and the tasks of agents and people.
 #[derive(Debug, Parser)]
@@ -24,9 +29,144 @@ pub(super) enum Command {
     /// Create, list, rotate, revoke and inspect tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Add, answer, list and read tasks
+    /// Add, answer, change, list and read tasks
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Add users of the dashboard, let them in, and lock them out
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Ask the running server whether it works; exit code 0 if it does
+    Health,
+    /// Show or export who did what
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Show the link again with which the first account is made
+    SetupLink,
+    /// List, rotate, rewrap and retire the keys that tokens are signed and sealed with
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Write a backup of everything but the keys, also while the server runs
+    Backup(BackupCommand),
+    /// Restore a backup into a data directory that no server uses
+    Restore(RestoreCommand),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct BackupCommand {
+    /// The file to write, outside of the data directory
+    pub(super) file: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RestoreCommand {
+    /// The backup
+    pub(super) file: PathBuf,
+    /// Set the database aside that is there; whatever was rotated or revoked since the backup stays so
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Keep tokens valid of which nobody here knows whether they were rotated after the backup was made;
+    /// without this they end: for a move to another machine, after a last backup
+    #[arg(long)]
+    pub(super) keep_tokens: bool,
+    /// The file with the keys [default: in the data directory]
+    #[arg(long, env = "WST_KEY_FILE", value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Show the last entries, the latest at the end
+    Tail {
+        #[command(flatten)]
+        filter: AuditOptions,
+        /// How many, up to 1000
+        #[arg(long, short = 'n', default_value_t = 20)]
+        lines: u32,
+    },
+    /// Print all entries, the latest first
+    Export {
+        #[command(flatten)]
+        filter: AuditOptions,
+        /// JSON Lines, or CSV in which no cell is a formula
+        #[arg(long, value_parser = ["jsonl", "csv"], default_value = "jsonl")]
+        format: String,
+    },
+}
+
+/// Which entries.
+#[derive(Args, Debug)]
+pub(super) struct AuditOptions {
+    /// Only those of this workspace, and the logins of its members
+    #[arg(long, value_name = "ID|NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) workspace: Option<String>,
+    /// Only actions of this area, as `token`, or this one, as `token.rotate`
+    #[arg(long)]
+    pub(super) action: Option<String>,
+    /// Only what somebody of this name did
+    #[arg(long)]
+    pub(super) actor: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Add a user, and print the one-time link with which they choose a password
+    Add {
+        /// What they log in with and others see
+        name: String,
+        /// Lets them administer the server
+        #[arg(long)]
+        administrator: bool,
+    },
+    /// List all users
+    List,
+    /// Print a one-time link with which a user chooses a new password
+    LoginLink {
+        /// Their id or name
+        name: String,
+    },
+    /// Set a user's password, read from standard input; all of their logins end
+    Passwd {
+        /// Their id or name
+        name: String,
+    },
+    /// Lock a user out, and end their logins
+    Disable {
+        /// Their id or name
+        name: String,
+    },
+    /// Let a user in again
+    Enable {
+        /// Their id or name
+        name: String,
+    },
+    /// Make a user an administrator
+    Promote {
+        /// Their id or name
+        name: String,
+    },
+    /// Make an administrator a plain user
+    Demote {
+        /// Their id or name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// List the keys, and how many live tokens need each
+    List,
+    /// Add a new signing key and a new sealing key, which are used from here on
+    Rotate,
+    /// Seal every live token with the newest key; all of them stay valid
+    Rewrap,
+    /// Take a key that no live token needs out of the key file, for good
+    Retire {
+        /// The key's id
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,9 +199,9 @@ pub(super) enum TokenCommand {
     /// List the tokens of a workspace
     List(WorkspaceOption),
     /// Regenerate a token and print the new one, once; the old one is dead when this returns
-    Rotate(TokenSlot),
+    Rotate(EndedSlot),
     /// End a token without a successor
-    Revoke(TokenSlot),
+    Revoke(EndedSlot),
     /// Show what a token says of itself and whether it is current
     Inspect {
         /// Only `-`, standard input: arguments are seen by every process of the machine
@@ -96,6 +236,28 @@ pub(super) enum TaskCommand {
         /// What to write
         #[arg(long, allow_hyphen_values = true)]
         text: String,
+    },
+    /// Change the state of a task
+    Status {
+        #[command(flatten)]
+        workspace: WorkspaceOption,
+        /// The task's id
+        #[arg(long)]
+        task: String,
+        /// Its new state
+        #[arg(long, value_parser = ["notstarted", "ongoing", "completed", "blocked", "rejected"])]
+        status: String,
+    },
+    /// Give a task to agents or to people
+    Assign {
+        #[command(flatten)]
+        workspace: WorkspaceOption,
+        /// The task's id
+        #[arg(long)]
+        task: String,
+        /// Who is to do it
+        #[arg(long, value_parser = ["agent", "human"])]
+        assignee: String,
     },
     /// List the tasks of a workspace, newest first
     List {
@@ -137,6 +299,21 @@ pub(super) struct TokenSlot {
     /// The token's name
     #[arg(long, default_value = "primary", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) name: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct EndedSlot {
+    #[command(flatten)]
+    pub(super) slot: TokenSlot,
+    /// Why: kept in the token's history [possible values: committed, shared, suspicion, lost-device, member-left, routine, hand-off]
+    #[arg(long, value_parser = reason, hide_possible_values = true)]
+    pub(super) reason: Option<Reason>,
+}
+
+fn reason(word: &str) -> Result<Reason, String> {
+    let mut all = Reason::ALL.into_iter();
+    all.find(|reason| reason.as_str() == word)
+        .ok_or_else(|| "no reason that is known: `--help` shows them".to_owned())
 }
 
 impl ArchivedWorkspace {

@@ -6,30 +6,32 @@ use anyhow::Context as _;
 use zeroize::Zeroizing;
 
 use super::{
-    args::{TaskCommand, TokenCommand, TokenSlot, WorkspaceCommand},
-    caller::Caller,
+    args::{EndedSlot, TaskCommand, TokenCommand, TokenSlot, WorkspaceCommand},
     output::Output,
     printable,
+    runner::Runner,
 };
 use crate::{
     actions::{
-        Inspection, Secret, ShownMessage, TaskAdd, TaskLine, TaskList, TaskReply, TaskShow,
-        TaskShown, TokenCreate, TokenInspect, TokenLine, TokenList, TokenRevoke, TokenRotate,
-        WorkspaceArchive, WorkspaceCreate, WorkspaceLine, WorkspaceList,
+        Inspection, Secret, ShownMessage, TaskAdd, TaskAssign, TaskChanged, TaskList, TaskReply,
+        TaskSetStatus, TaskShow, TaskShown, TokenCreate, TokenInspect, TokenLine, TokenList,
+        TokenRevoke, TokenRotate, WorkspaceArchive, WorkspaceCreate, WorkspaceLine, WorkspaceList,
     },
     error::{AppError, ErrorCode},
+    tasks::TaskCard,
+    variables::token_variable,
 };
 
 /// A group of commands.
 pub(super) trait Run {
-    fn run(self, caller: &Caller, output: Output) -> impl Future<Output = Result<(), AppError>>;
+    fn run(self, runner: &Runner, output: Output) -> impl Future<Output = Result<(), AppError>>;
 }
 
 impl Run for WorkspaceCommand {
-    async fn run(self, caller: &Caller, output: Output) -> Result<(), AppError> {
+    async fn run(self, runner: &Runner, output: Output) -> Result<(), AppError> {
         match self {
             Self::Create { name } => {
-                let created = caller.call(WorkspaceCreate { name }).await?;
+                let created = runner.call(WorkspaceCreate { name }).await?;
                 let printed = output.outcome(&created, |output, created| {
                     output.secret(&created.secret)?;
                     output.advice(&format!(
@@ -50,14 +52,14 @@ impl Run for WorkspaceCommand {
                 })
             }
             Self::List => {
-                let list = caller.call(WorkspaceList {}).await?;
+                let list = runner.call(WorkspaceList {}).await?;
                 output.outcome(&list, |output, list| {
                     output.plain(&lines(&list.workspaces, workspace_line))
                 })
             }
             Self::Archive(workspace) => {
                 let workspace = workspace.into_reference();
-                let archived = caller.call(WorkspaceArchive { workspace }).await?;
+                let archived = runner.call(WorkspaceArchive { workspace }).await?;
                 output.outcome(&archived, |output, archived| {
                     output.plain(&format!(
                         "archived; {}\n",
@@ -70,25 +72,25 @@ impl Run for WorkspaceCommand {
 }
 
 impl Run for TokenCommand {
-    async fn run(self, caller: &Caller, output: Output) -> Result<(), AppError> {
+    async fn run(self, runner: &Runner, output: Output) -> Result<(), AppError> {
         match self {
-            Self::Create(slot) => create(slot, caller, output).await,
+            Self::Create(slot) => create(slot, runner, output).await,
             Self::List(workspace) => {
                 let workspace = workspace.workspace;
-                let list = caller.call(TokenList { workspace }).await?;
+                let list = runner.call(TokenList { workspace }).await?;
                 output.outcome(&list, |output, list| {
                     output.plain(&lines(&list.tokens, token_line))
                 })
             }
-            Self::Rotate(slot) => rotate(slot, caller, output).await,
-            Self::Revoke(slot) => revoke(slot, caller, output).await,
-            Self::Inspect { source } => inspect(&source, caller, output).await,
+            Self::Rotate(slot) => rotate(slot, runner, output).await,
+            Self::Revoke(slot) => revoke(slot, runner, output).await,
+            Self::Inspect { source } => inspect(&source, runner, output).await,
         }
     }
 }
 
 impl Run for TaskCommand {
-    async fn run(self, caller: &Caller, output: Output) -> Result<(), AppError> {
+    async fn run(self, runner: &Runner, output: Output) -> Result<(), AppError> {
         match self {
             Self::Add {
                 workspace,
@@ -101,8 +103,9 @@ impl Run for TaskCommand {
                     title,
                     body,
                     assignee: assignee.parse()?,
+                    attachments: Vec::new(),
                 };
-                let added = caller.call(action).await?;
+                let added = runner.call(action).await?;
                 output.outcome(&added, |output, added| {
                     output.plain(&format!("{}\n", added.task.id))
                 })
@@ -116,11 +119,36 @@ impl Run for TaskCommand {
                     workspace: workspace.workspace,
                     task,
                     text,
+                    attachments: Vec::new(),
                 };
-                let replied = caller.call(action).await?;
+                let replied = runner.call(action).await?;
                 output.outcome(&replied, |output, replied| {
                     output.plain(&format!("{}\n", replied.message.id))
                 })
+            }
+            Self::Status {
+                workspace,
+                task,
+                status,
+            } => {
+                let action = TaskSetStatus {
+                    workspace: workspace.workspace,
+                    task,
+                    status: status.parse()?,
+                };
+                print_changed(&runner.call(action).await?, output)
+            }
+            Self::Assign {
+                workspace,
+                task,
+                assignee,
+            } => {
+                let action = TaskAssign {
+                    workspace: workspace.workspace,
+                    task,
+                    assignee: assignee.parse()?,
+                };
+                print_changed(&runner.call(action).await?, output)
             }
             Self::List {
                 workspace,
@@ -134,24 +162,24 @@ impl Run for TaskCommand {
                     cursor,
                     limit,
                 };
-                list_tasks(action, caller, output).await
+                list_tasks(action, runner, output).await
             }
             Self::Show { workspace, task } => {
                 let workspace = workspace.workspace;
-                let shown = caller.call(TaskShow { workspace, task }).await?;
+                let shown = show_all(&workspace, &task, runner).await?;
                 output.outcome(&shown, |output, shown| output.plain(&task_lines(shown)))
             }
         }
     }
 }
 
-async fn create(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), AppError> {
+async fn create(slot: TokenSlot, runner: &Runner, output: Output) -> Result<(), AppError> {
     let variable = format!("{} {}", slot.workspace.workspace, slot.name);
     let action = TokenCreate {
         workspace: slot.workspace.workspace,
         name: slot.name,
     };
-    let created = caller.call(action).await?;
+    let created = runner.call(action).await?;
     let printed = output.outcome(&created, |output, created| {
         output.secret(&created.secret)?;
         advise_connecting(output, &created.mcp_url, &variable);
@@ -160,12 +188,14 @@ async fn create(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), 
     printed.map_err(|error| not_shown("the token was created, but could not be shown", &error))
 }
 
-async fn rotate(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), AppError> {
+async fn rotate(asked: EndedSlot, runner: &Runner, output: Output) -> Result<(), AppError> {
     let action = TokenRotate {
-        workspace: slot.workspace.workspace,
-        name: slot.name,
+        workspace: asked.slot.workspace.workspace,
+        name: asked.slot.name,
+        reason: asked.reason,
+        generation: None,
     };
-    let rotated = caller.call(action).await?;
+    let rotated = runner.call(action).await?;
     let printed = output.outcome(&rotated, |output, rotated| {
         output.secret(&rotated.secret)?;
         output.advice(&format!(
@@ -192,12 +222,13 @@ fn not_shown(what: &str, because: &AppError) -> AppError {
     )
 }
 
-async fn revoke(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), AppError> {
+async fn revoke(asked: EndedSlot, runner: &Runner, output: Output) -> Result<(), AppError> {
     let action = TokenRevoke {
-        workspace: slot.workspace.workspace,
-        name: slot.name,
+        workspace: asked.slot.workspace.workspace,
+        name: asked.slot.name,
+        reason: asked.reason,
     };
-    let revoked = caller.call(action).await?;
+    let revoked = runner.call(action).await?;
     output.outcome(&revoked, |output, revoked| {
         output.plain(&format!(
             "revoked; {}\n",
@@ -206,7 +237,7 @@ async fn revoke(slot: TokenSlot, caller: &Caller, output: Output) -> Result<(), 
     })
 }
 
-async fn inspect(source: &str, caller: &Caller, output: Output) -> Result<(), AppError> {
+async fn inspect(source: &str, runner: &Runner, output: Output) -> Result<(), AppError> {
     // Not left to clap, who would quote what may be a token.
     if source != "-" {
         return Err(AppError::usage(
@@ -214,14 +245,14 @@ async fn inspect(source: &str, caller: &Caller, output: Output) -> Result<(), Ap
         ));
     }
     let token = read_token()?;
-    let inspection = caller.call(TokenInspect { token }).await?;
+    let inspection = runner.call(TokenInspect { token }).await?;
     output.outcome(&inspection, |output, inspection| {
         output.plain(&inspection_lines(inspection))
     })
 }
 
-async fn list_tasks(action: TaskList, caller: &Caller, output: Output) -> Result<(), AppError> {
-    let list = caller.call(action).await?;
+async fn list_tasks(action: TaskList, runner: &Runner, output: Output) -> Result<(), AppError> {
+    let list = runner.call(action).await?;
     output.outcome(&list, |output, list| {
         output.plain(&lines(&list.tasks, task_line))?;
         if let Some(cursor) = &list.next_cursor {
@@ -231,17 +262,49 @@ async fn list_tasks(action: TaskList, caller: &Caller, output: Output) -> Result
     })
 }
 
+fn print_changed(changed: &TaskChanged, output: Output) -> Result<(), AppError> {
+    output.outcome(changed, |output, changed| {
+        output.plain(&format!("{}\n", task_line(&changed.task)))
+    })
+}
+
+/// Reads a task with all of its conversation, a page at a time from its end.
+async fn show_all(workspace: &str, task: &str, runner: &Runner) -> Result<TaskShown, AppError> {
+    let page = |before| TaskShow {
+        workspace: workspace.to_owned(),
+        task: task.to_owned(),
+        before,
+        limit: None,
+    };
+    let mut shown = runner.call(page(None)).await?;
+    while let Some(cursor) = shown.previous_cursor.take() {
+        let mut older = runner.call(page(Some(cursor.into()))).await?;
+        older.messages.append(&mut shown.messages);
+        shown.messages = older.messages;
+        shown.previous_cursor = older.previous_cursor;
+    }
+    Ok(shown)
+}
+
 fn read_token() -> Result<Secret, AppError> {
+    read_line("a token")
+}
+
+/// Reads a secret from standard input: arguments are seen by every process of the machine.
+pub(super) fn read_line(what: &str) -> Result<Secret, AppError> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_INPUT));
     std::io::stdin()
         .take(MAX_INPUT as u64)
         .read_to_string(&mut text)
-        .context("cannot read a token from standard input")?;
-    let token = text.trim();
-    if token.is_empty() {
-        return Err(AppError::invalid("there is no token on standard input"));
+        .with_context(|| format!("cannot read {what} from standard input"))?;
+    let secret = text.trim();
+    if secret.is_empty() {
+        return Err(AppError::invalid(format!(
+            "there is no {} on standard input",
+            what.trim_start_matches("a ")
+        )));
     }
-    Ok(Secret::new(token.to_owned()))
+    Ok(Secret::new(secret.to_owned()))
 }
 
 /// Says where to connect, and which variable to keep the token in: one that is `named` after what it opens.
@@ -251,22 +314,8 @@ fn advise_connecting(output: Output, mcp_url: &str, named: &str) {
     ));
     output.advice(&format!(
         "keep the token, which is not shown again, in the variable {}",
-        variable_name(named)
+        token_variable(named)
     ));
-}
-
-fn variable_name(named: &str) -> String {
-    let upper = |character: char| match character.to_ascii_uppercase() {
-        upper if upper.is_ascii_alphanumeric() => upper,
-        _ => '_',
-    };
-    named
-        .chars()
-        .map(upper)
-        .fold("WORKSPACE_TOKEN_".to_owned(), |mut name, character| {
-            name.push(character);
-            name
-        })
 }
 
 fn ended(sessions: usize, streams: usize) -> String {
@@ -302,7 +351,7 @@ fn token_line(token: &TokenLine) -> String {
     )
 }
 
-fn task_line(task: &TaskLine) -> String {
+fn task_line(task: &TaskCard) -> String {
     format!(
         "{}  {:10}  {:5}  {}",
         task.id,
@@ -314,7 +363,7 @@ fn task_line(task: &TaskLine) -> String {
 
 fn task_lines(shown: &TaskShown) -> String {
     let task = &shown.task;
-    let head = format!("{}\n", task_line(&task.line));
+    let head = format!("{}\n", task_line(task));
     let blocks = [printable::indented(&task.body)]
         .into_iter()
         .chain(shown.messages.iter().map(message_lines))
@@ -323,10 +372,12 @@ fn task_lines(shown: &TaskShown) -> String {
 }
 
 fn message_lines(message: &ShownMessage) -> String {
+    let name = printable::line(&message.author_name);
     format!(
-        "{}  {}\n{}",
-        message.created_at,
-        message.author.as_str(),
+        "{}\n{}",
+        [&*message.created_at, message.author.as_str(), &name]
+            .join("  ")
+            .trim_end(),
         printable::indented(&message.text)
     )
 }

@@ -1,35 +1,40 @@
 //! The command line: a thin face of the actions.
 
 mod args;
-mod caller;
+mod audit;
+mod backup;
 mod commands;
+mod health;
+mod keys;
 mod output;
+mod people;
 mod printable;
+mod progress;
+mod runner;
 
 use std::process::ExitCode;
 
-use clap::{Parser as _, error::ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 
 use crate::{
-    config::{self, GlobalOptions, ServerOptions, Settings},
+    config::{self, Given, GlobalOptions, ServerOptions, Settings},
     error::AppError,
     hardening, logging, serve,
 };
 use args::{Command, CommandLine};
-use caller::Caller;
 use output::Output;
+use runner::Runner;
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let wants_json = std::env::args_os().any(|argument| argument == "--json");
     let output = Output::new(wants_json);
-    let done =
-        hardening::harden()
-            .map_err(AppError::from)
-            .and_then(|()| match CommandLine::try_parse() {
-                Ok(command_line) => run(command_line, output),
-                Err(error) => explain(&error, output),
-            });
+    let done = hardening::harden()
+        .map_err(AppError::from)
+        .and_then(|()| match parse() {
+            Ok(command_line) => run(command_line, output),
+            Err(error) => explain(&error, output),
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -39,6 +44,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Parses the arguments of the process, and remembers which options stand there and not in variables.
+fn parse() -> Result<CommandLine, clap::Error> {
+    let matches = CommandLine::command().try_get_matches()?;
+    let mut command_line = CommandLine::from_arg_matches(&matches)?;
+    command_line.global.given = Given::of(&matches);
+    Ok(command_line)
+}
+
 fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
     let CommandLine { global, command } = command_line;
     match command {
@@ -46,6 +59,13 @@ fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
         Command::Workspace(command) => ask(&global, output, command),
         Command::Token(command) => ask(&global, output, command),
         Command::Task(command) => ask(&global, output, command),
+        Command::User(command) => ask(&global, output, command),
+        Command::Health => ask(&global, output, health::ShowHealth),
+        Command::Audit(command) => ask(&global, output, command),
+        Command::SetupLink => ask(&global, output, people::ShowSetupLink),
+        Command::Key(command) => ask(&global, output, command),
+        Command::Backup(command) => ask(&global, output, command),
+        Command::Restore(command) => backup::restore(&global, output, command),
     }
 }
 
@@ -78,8 +98,8 @@ fn ask(
         .build()
         .map_err(anyhow::Error::from)?;
     runtime.block_on(async {
-        let caller = Caller::find(&settings.data_dir, &settings.keys).await?;
-        command.run(&caller, output).await
+        let runner = Runner::find(&settings.data_dir, &settings.keys).await?;
+        command.run(&runner, output).await
     })
 }
 

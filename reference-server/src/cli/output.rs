@@ -19,6 +19,10 @@ impl Output {
         Self { json }
     }
 
+    pub(super) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Prints `outcome` as JSON if that was asked for, else whatever `for_people` prints.
     pub(super) fn outcome<T: Serialize>(
         self,

@@ -36,21 +36,63 @@ pub(crate) enum KeySource {
     Given(PathBuf),
 }
 
+/// A key file, wherever it is.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyFile {
+    path: PathBuf,
+    is_given: bool,
+}
+
+/// The keys, and the file that they were read from.
+#[derive(Debug)]
+pub(crate) struct OpenKeys {
+    pub(crate) file: KeyFile,
+    pub(crate) keys: Keys,
+}
+
 impl KeySource {
     /// Reads the keys; a data directory without a database and without keys gets new ones.
-    pub(crate) fn read_or_create(&self, data_dir: &DataDir) -> anyhow::Result<Keys> {
-        let is_missing = !self.path(data_dir).exists();
-        match self {
-            Self::DataDir if is_missing && !data_dir.has_database() => create(data_dir),
-            _ => self.read(data_dir),
+    pub(crate) fn read_or_create(&self, data_dir: &DataDir) -> anyhow::Result<OpenKeys> {
+        let file = self.file(data_dir);
+        if !file.is_given && !file.path.exists() && !data_dir.has_database() {
+            let keys = create(data_dir)?;
+            return Ok(OpenKeys { file, keys });
         }
+        self.read(data_dir)
     }
 
     /// Reads the keys that are there.
-    pub(crate) fn read(&self, data_dir: &DataDir) -> anyhow::Result<Keys> {
-        let path = self.path(data_dir);
-        let text = match File::open(&path) {
-            Ok(file) => read_private(file, self.is_given()),
+    pub(crate) fn read(&self, data_dir: &DataDir) -> anyhow::Result<OpenKeys> {
+        let file = self.file(data_dir);
+        let keys = file.read()?;
+        Ok(OpenKeys { file, keys })
+    }
+
+    /// Returns the file that the keys are in, or would be.
+    pub(crate) fn file(&self, data_dir: &DataDir) -> KeyFile {
+        match self {
+            Self::DataDir => KeyFile {
+                path: data_dir.key_file(),
+                is_given: false,
+            },
+            Self::Given(path) => KeyFile {
+                path: path.clone(),
+                is_given: true,
+            },
+        }
+    }
+}
+
+impl KeyFile {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the keys that are in the file.
+    pub(crate) fn read(&self) -> anyhow::Result<Keys> {
+        let path = &self.path;
+        let text = match File::open(path) {
+            Ok(file) => read_private(file, self.is_given),
             Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
                 "the key file {} is missing, and without it no token in the database can be checked: put it back from its backup, or say with --key-file where it is; nothing was changed",
                 path.display()
@@ -61,16 +103,51 @@ impl KeySource {
         parse(&text.with_context(context)?).with_context(context)
     }
 
-    fn path(&self, data_dir: &DataDir) -> PathBuf {
-        match self {
-            Self::DataDir => data_dir.key_file(),
-            Self::Given(path) => path.clone(),
-        }
+    /// Puts a file with `keys` in the place of this one: whole or not at all, whenever the power fails.
+    pub(crate) fn replace(&self, keys: &Keys) -> anyhow::Result<()> {
+        self.check_ours()?;
+        replace_file(&self.path, render(keys).as_bytes()).with_context(|| {
+            format!(
+                "cannot write the key file {}; nothing was changed",
+                self.path.display()
+            )
+        })
     }
 
-    fn is_given(&self) -> bool {
-        matches!(self, Self::Given(_))
+    /// Refuses a file that somebody else writes: what we put there would be lost with their next version.
+    fn check_ours(&self) -> anyhow::Result<()> {
+        let metadata = fs::symlink_metadata(&self.path)
+            .with_context(|| format!("cannot look at the key file {}", self.path.display()))?;
+        let is_ours = metadata.is_file()
+            && metadata.uid() == rustix::process::geteuid().as_raw()
+            && metadata.permissions().mode() & 0o077 == 0;
+        if !is_ours {
+            bail!(
+                "the key file {} is handed over by somebody else and not written here: run this on a copy of the file that is yours alone (mode 0600), and hand that over",
+                self.path.display()
+            );
+        }
+        Ok(())
     }
+}
+
+fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let unfinished = path.with_extension("keys.new");
+    let _ = fs::remove_file(&unfinished);
+    let write = || -> io::Result<()> {
+        let mut file = create_private(&unfinished)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&unfinished);
+    })?;
+    File::open(directory)?.sync_all()
 }
 
 fn create(data_dir: &DataDir) -> anyhow::Result<Keys> {
@@ -94,23 +171,31 @@ fn write(data_dir: &DataDir, path: &Path, keys: &Keys) -> io::Result<()> {
 }
 
 fn render(keys: &Keys) -> Zeroizing<String> {
-    // Enough for two keys, so that the text does not move while it grows.
-    let mut text = Zeroizing::new(String::with_capacity(1024));
+    let lines = keys.signing.iter().count() + keys.sealing.iter().count();
+    // Enough for all of it, so that the text does not move while it grows.
+    let mut text = Zeroizing::new(String::with_capacity(HEAD.len() + lines * LINE));
     text.push_str(HEAD);
-    let primaries = [
-        ("signing", keys.signing.primary().expose_secret()),
-        ("sealing", keys.sealing.primary().expose_secret()),
-    ];
-    for (ring, key) in primaries {
-        text.push_str(ring);
-        text.push_str(" primary ");
-        BASE64_STANDARD.encode_string(key, &mut text);
-        text.push('\n');
-    }
+    let signing = keys.signing.iter().map(SigningKey::expose_secret);
+    render_ring(&mut text, "signing", signing);
+    let sealing = keys.sealing.iter().map(SealKey::expose_secret);
+    render_ring(&mut text, "sealing", sealing);
     text
 }
 
-fn read_private(mut file: File, is_given: bool) -> anyhow::Result<Zeroizing<String>> {
+/// Writes the keys of a ring, whose first one is the primary.
+fn render_ring<'a>(text: &mut String, ring: &str, keys: impl Iterator<Item = &'a [u8; 32]>) {
+    for (index, key) in keys.enumerate() {
+        text.push_str(ring);
+        text.push_str(if index == 0 { " primary " } else { " retired " });
+        BASE64_STANDARD.encode_string(key, text);
+        text.push('\n');
+    }
+}
+
+/// Reads a file that others must not be able to read.
+///
+/// `is_given` says that somebody hands it over, and so may have to let our group read it.
+pub(crate) fn read_private(mut file: File, is_given: bool) -> anyhow::Result<Zeroizing<String>> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         bail!("it is not a file");
@@ -238,6 +323,9 @@ const HEAD: &str = "\
 # Keep a copy in a safe place, apart from backups of the database: without it these are worth nothing.
 ";
 
+/// The most characters of a line: two words and 44 of base64.
+const LINE: usize = 64;
+
 const MAX_LENGTH: u64 = 64 * 1024;
 
 #[cfg(test)]
@@ -246,10 +334,65 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        let keys = Keys::generate().unwrap();
-        let read = parse(&render(&keys)).unwrap();
-        assert_eq!(read.signing.primary().id(), keys.signing.primary().id());
-        assert_eq!(read.sealing.primary().id(), keys.sealing.primary().id());
+        let [keys, older] = [(); 2].map(|()| Keys::generate().unwrap());
+        let keys = Keys {
+            signing: keys
+                .signing
+                .with_retired(older.signing.primary().clone())
+                .unwrap(),
+            sealing: keys
+                .sealing
+                .with_retired(older.sealing.primary().clone())
+                .unwrap(),
+        };
+        let text = render(&keys);
+        assert!(text.capacity() >= text.len() && text.len() <= HEAD.len() + 4 * LINE);
+        let read = parse(&text).unwrap();
+        assert!(
+            read.signing
+                .iter()
+                .map(RingKey::id)
+                .eq(keys.signing.iter().map(RingKey::id))
+        );
+        assert!(
+            read.sealing
+                .iter()
+                .map(RingKey::id)
+                .eq(keys.sealing.iter().map(RingKey::id))
+        );
+    }
+
+    #[test]
+    fn replaces_its_own_file_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = KeyFile {
+            path: directory.path().join("workspaces.keys"),
+            is_given: true,
+        };
+        let [first, second] = [(); 2].map(|()| Keys::generate().unwrap());
+        fs::write(&file.path, render(&first).as_bytes()).unwrap();
+        let set = |mode| fs::set_permissions(&file.path, fs::Permissions::from_mode(mode)).unwrap();
+        set(0o440);
+        assert!(file.replace(&second).is_err());
+        set(0o600);
+        assert_eq!(
+            file.read().unwrap().signing.primary().id(),
+            first.signing.primary().id()
+        );
+        file.replace(&second).unwrap();
+        assert_eq!(
+            file.read().unwrap().signing.primary().id(),
+            second.signing.primary().id()
+        );
+        let mode = fs::metadata(&file.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        let link = KeyFile {
+            path: directory.path().join("link"),
+            is_given: true,
+        };
+        std::os::unix::fs::symlink(&file.path, &link.path).unwrap();
+        assert!(link.replace(&first).is_err());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! | file | what | mode |
 //! |---|---|---|
 //! | `workspaces.db` (`-wal`, `-shm`) | workspaces, sealed tokens, tasks | 0600 |
+//! | `workspaces.db.before-restore-DATE` | the database that a restore has replaced | 0600 |
 //! | `workspaces.keys` | the keys, unless they are given elsewhere | 0600 |
+//! | `setup-link` | the secret of the setup link, until the first account was made | 0600 |
 //! | `control.sock` | where commands reach the server that holds the directory | 0600 |
 //! | `lock` | held by the server, or by a command that works without one | 0600 |
 //! | `.gitignore` | `*` | 0600 |
@@ -81,6 +83,11 @@ impl DataDir {
         open().with_context(|| format!("cannot open the data directory {}", path.display()))
     }
 
+    /// Opens the same directory again.
+    pub(crate) fn reopen(&self) -> anyhow::Result<Self> {
+        Self::open_existing(&self.path)
+    }
+
     /// Makes the directory private, and refuses one that holds somebody else's files.
     fn claim(&self) -> anyhow::Result<()> {
         let metadata = self.handle.metadata()?;
@@ -102,7 +109,8 @@ impl DataDir {
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             let name = name.to_string_lossy();
-            let is_ours = [LOCK, KEYS, CONTROL, GITIGNORE, "lost+found"].contains(&name.as_ref())
+            let is_ours = [LOCK, KEYS, CONTROL, GITIGNORE, SETUP_LINK, "lost+found"]
+                .contains(&name.as_ref())
                 || name.starts_with(DATABASE);
             if !is_ours {
                 return Ok(false);
@@ -138,6 +146,10 @@ impl DataDir {
         self.path.join(KEYS)
     }
 
+    pub(crate) fn setup_link(&self) -> PathBuf {
+        self.path.join(SETUP_LINK)
+    }
+
     fn lock_file(&self) -> PathBuf {
         self.path.join(LOCK)
     }
@@ -151,6 +163,66 @@ impl DataDir {
     /// Returns the user who owns the directory.
     pub(crate) fn owner(&self) -> anyhow::Result<u32> {
         Ok(self.handle.metadata()?.uid())
+    }
+
+    /// Takes away what an earlier restore left behind; returns where the next one works.
+    pub(crate) fn clear_staging(&self) -> anyhow::Result<PathBuf> {
+        let staging = self.path.join(STAGING);
+        for suffix in ["", "-journal", "-shm", "-wal"] {
+            remove_if_there(&with_suffix(&staging, suffix))?;
+        }
+        Ok(staging)
+    }
+
+    pub(crate) fn create_staging(&self) -> anyhow::Result<File> {
+        create_private(&self.path.join(STAGING)).context("cannot write to the data directory")
+    }
+
+    /// Makes the restored copy the database, at one stroke.
+    pub(crate) fn adopt_staging(&self) -> anyhow::Result<()> {
+        fs::rename(self.path.join(STAGING), self.database())?;
+        Ok(self.sync()?)
+    }
+
+    /// Gives the database a second name, under which it stays when another takes its place, and puts what
+    /// is in its log beside that.
+    pub(crate) fn keep_database(&self, stamp: &str) -> anyhow::Result<PathBuf> {
+        let database = self.database();
+        let kept = (1..)
+            .map(|number| match number {
+                1 => format!(".before-restore-{stamp}"),
+                number => format!(".before-restore-{stamp}-{number}"),
+            })
+            .map(|suffix| with_suffix(&database, &suffix))
+            .find(|path| !path.exists())
+            .context("there are too many of them")?;
+        fs::hard_link(&database, &kept)
+            // Not every file system has links.
+            .or_else(|_| fs::copy(&database, &kept).map(|_| ()))?;
+        // There is a log only if the database was no good, or nobody closed it.
+        let log = with_suffix(&database, "-wal");
+        if log.exists() {
+            fs::rename(&log, with_suffix(&kept, "-wal"))?;
+        }
+        File::open(&kept)?.sync_all()?;
+        self.clear_logs()?;
+        Ok(kept)
+    }
+
+    /// Takes away the files that SQLite keeps beside the database.
+    pub(crate) fn clear_logs(&self) -> anyhow::Result<()> {
+        for suffix in ["-journal", "-shm", "-wal"] {
+            remove_if_there(&with_suffix(&self.database(), suffix))?;
+        }
+        Ok(self.sync()?)
+    }
+
+    /// Takes a directory away that was made in vain, if nothing else is in it.
+    pub(crate) fn unmake(&self) {
+        for name in [GITIGNORE, LOCK] {
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        let _ = fs::remove_dir(&self.path);
     }
 
     /// Makes sure that new names in the directory outlive a power failure.
@@ -173,8 +245,21 @@ fn is_there(path: &Path, name: &str) -> Result<bool, AppError> {
     }
 }
 
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
 /// Makes a file that its owner alone can use; fails if there is one.
-fn create_private(path: &Path) -> std::io::Result<File> {
+pub(crate) fn create_private(path: &Path) -> std::io::Result<File> {
     File::options()
         .write(true)
         .create_new(true)
@@ -190,3 +275,5 @@ const DATABASE: &str = "workspaces.db";
 const GITIGNORE: &str = ".gitignore";
 const KEYS: &str = "workspaces.keys";
 const LOCK: &str = "lock";
+const SETUP_LINK: &str = "setup-link";
+const STAGING: &str = "workspaces.db.restoring";

@@ -11,6 +11,12 @@ pub(crate) const PUBLIC_URL: &str = "public_url";
 /// The MCP domain that the last server was told to show, if any.
 pub(crate) const MCP_DOMAIN: &str = "mcp_domain";
 
+/// When the backup was made that this is: in backups alone.
+pub(crate) const BACKUP_MADE_AT: &str = "backup_made_at";
+/// When the last backup was made of this database, and where it was written.
+pub(crate) const LAST_BACKUP_AT: &str = "last_backup_at";
+pub(crate) const LAST_BACKUP_FILE: &str = "last_backup_file";
+
 pub(crate) fn get(connection: &Connection, key: &str) -> Result<Option<String>, DatabaseError> {
     let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
     Ok(statement.query_row([key], |row| row.get(0)).optional()?)
@@ -22,4 +28,15 @@ pub(crate) fn set(connection: &Connection, key: &str, value: &str) -> Result<(),
         params![key, value],
     )?;
     Ok(())
+}
+
+pub(crate) fn remove(connection: &Connection, key: &str) -> Result<(), DatabaseError> {
+    connection.execute("DELETE FROM meta WHERE key = ?1", [key])?;
+    Ok(())
+}
+
+/// Returns the size of the database in bytes, without what is still in its log.
+pub(crate) fn size(connection: &Connection) -> Result<i64, DatabaseError> {
+    let sql = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+    Ok(connection.query_row(sql, (), |row| row.get(0))?)
 }

@@ -6,7 +6,13 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::{DatabaseError, meta};
 
 /// What leads from each version to the next one. A released step is never changed again.
-const STEPS: &[&str] = &[include_str!("schema/1.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
+];
 
 pub(super) fn run(connection: &mut Connection) -> anyhow::Result<()> {
     let transaction = connection
@@ -20,7 +26,7 @@ pub(super) fn run(connection: &mut Connection) -> anyhow::Result<()> {
         );
     }
     if version > 0 {
-        check_integrity(&transaction)?;
+        check_integrity(&transaction, version)?;
     }
     for (index, step) in STEPS.iter().enumerate().skip(version) {
         let version = index + 1;
@@ -34,11 +40,25 @@ pub(super) fn run(connection: &mut Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns whether the tables were made by a newer version of this program.
+pub(crate) fn is_newer(connection: &Connection) -> bool {
+    let version = meta::get(connection, meta::SCHEMA_VERSION).ok().flatten();
+    let version = version.and_then(|version| version.parse::<usize>().ok());
+    version.is_some_and(|version| version > STEPS.len())
+}
+
 /// Stops at damage before anything is written.
 ///
 /// Only the small tables: the store has looked at its own, and tasks may be as many as they like.
-fn check_integrity(connection: &Connection) -> anyhow::Result<()> {
-    for table in ["workspaces", "required_keys"] {
+fn check_integrity(connection: &Connection, version: usize) -> anyhow::Result<()> {
+    let since = [
+        (1, "workspaces"),
+        (1, "required_keys"),
+        (2, "users"),
+        (2, "members"),
+    ];
+    let tables = since.into_iter().filter(|(since, _)| *since <= version);
+    for (_, table) in tables {
         let verdict: String = connection
             .query_row(&format!("PRAGMA quick_check('{table}')"), [], |row| {
                 row.get(0)

@@ -16,6 +16,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tower_workspace_token_sqlite::SqliteStore;
 
 pub use error::DatabaseError;
+pub(crate) use migrations::is_newer;
 use worker::Worker;
 
 /// The server's connections. Cheap to clone; clones share the threads.

@@ -3,25 +3,37 @@
 //!
 //! From outside to inside: [`CredentialScrubLayer`] takes the credential out of the request, the trace
 //! layer logs what is left, [`by_host`] tells the server's own hosts from workspaces' and strangers',
-//! and [`WorkspaceTokenLayer`] guards the MCP endpoint, and nothing else.
+//! and [`WorkspaceTokenLayer`] guards the MCP endpoint, and nothing else. Around it [`TallyLayer`] counts.
 
-mod health;
+pub(crate) mod client_address;
+pub(crate) mod health;
+mod private;
 mod trace;
 mod unserved;
 
 use axum::{
     Router,
     extract::{Request, State},
+    middleware,
     response::Response,
     routing::{MethodRouter, get, post},
 };
-use tower::{Layer as _, ServiceExt as _};
+use client_address::Arrivals;
+use health::Readiness;
+use tower::{Layer as _, ServiceExt as _, util::MapRequestLayer};
 use tower_workspace_token::{
     CredentialScrubLayer, WorkspaceTokenLayer,
+    clock::{Clock as _, SystemClock},
     layer::{CredentialScrub, RequestAddress},
+    rejection::Rejection,
 };
 
-use crate::{app::App, mcp};
+use crate::{
+    activity::TallyLayer,
+    app::App,
+    dashboard, mcp,
+    metrics::{self, Face},
+};
 
 /// The query parameter that clients which cannot send headers put the token into.
 const QUERY_TOKEN: &str = "token";
@@ -29,28 +41,35 @@ const QUERY_TOKEN: &str = "token";
 /// The public service: the routers behind the layers that every request passes.
 pub(crate) type PublicService = CredentialScrub<<trace::Layer as tower::Layer<Router>>::Service>;
 
-/// Puts the public service together.
-pub(crate) fn service(app: &App) -> PublicService {
-    scrub_layer().layer(trace::layer().layer(router(app)))
+/// Puts the public service together; `arrivals` tell where requests come from.
+pub(crate) fn service(app: &App, arrivals: Arrivals) -> PublicService {
+    scrub_layer().layer(trace::layer().layer(router(app, arrivals)))
 }
 
-fn scrub_layer() -> CredentialScrubLayer {
+pub(crate) fn scrub_layer() -> CredentialScrubLayer {
     CredentialScrubLayer::new().with_query_token(QUERY_TOKEN)
 }
 
-fn router(app: &App) -> Router {
+/// Returns all routers, without the layers around them.
+pub(crate) fn router(app: &App, arrivals: Arrivals) -> Router {
     let endpoint = mcp::endpoint(app);
     let hosts = Hosts {
         app: app.clone(),
         own: own_host(app, endpoint.clone()),
         workspace: workspace_host(app, endpoint),
         foreign: foreign_host(app),
+        arrivals: arrivals.clone(),
     };
     let any_host = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
-        .with_state(app.clone());
-    any_host.fallback(by_host).with_state(hosts)
+        .with_state(Readiness::new(app));
+    any_host
+        .fallback(by_host)
+        .with_state(hosts)
+        .layer(MapRequestLayer::new(move |request: Request| {
+            arrivals.identify(request)
+        }))
 }
 
 /// What is behind the server's own hosts, behind workspaces' and behind all others.
@@ -60,31 +79,62 @@ struct Hosts {
     own: Router,
     workspace: Router,
     foreign: Router,
+    arrivals: Arrivals,
 }
 
 /// Sends a request to the router of its host.
 async fn by_host(State(hosts): State<Hosts>, request: Request) -> Response {
+    let began = SystemClock.moment();
     let (parts, body) = request.into_parts();
     let addresses = hosts.app.addresses();
-    let router = match RequestAddress::of(&parts) {
-        Ok(address) if addresses.is_own(address.host()) => hosts.own,
-        Ok(address) if addresses.is_workspace(address.host()) => hosts.workspace,
-        _ => hosts.foreign,
+    let (router, face) = match RequestAddress::of(&parts) {
+        Ok(address) if addresses.is_own(address.host()) => (hosts.own, face(address.path())),
+        Ok(address) if addresses.is_workspace(address.host()) => (hosts.workspace, Face::Mcp),
+        _ => (hosts.foreign, Face::Foreign),
     };
-    let answer = router.oneshot(Request::from_parts(parts, body)).await;
-    answer.unwrap_or_else(|never| match never {})
+    let answer = if hosts.arrivals.is_bypass(&parts.extensions) {
+        unserved::bypass().await
+    } else {
+        let answer = router.oneshot(Request::from_parts(parts, body)).await;
+        answer.unwrap_or_else(|never| match never {})
+    };
+    let took = SystemClock.moment().saturating_since(began);
+    let rejection = answer.extensions().get::<Rejection>();
+    metrics::answered(face, answer.status(), took, rejection);
+    answer
+}
+
+/// Returns what a path of the server's own hosts is for.
+fn face(path: &str) -> Face {
+    if path.starts_with("/mcp/") {
+        Face::Mcp
+    } else if path.starts_with("/api/") {
+        Face::Api
+    } else {
+        Face::Page
+    }
 }
 
 fn own_host(app: &App, endpoint: MethodRouter) -> Router {
     let guarded = Router::new()
         .route("/mcp/{workspace}", endpoint)
-        .route_layer(token_layer(app));
+        .route_layer(token_layer(app))
+        .route_layer(TallyLayer::new(app));
     Router::new()
         .route("/register", post(unserved::register))
         .route("/.well-known/{*path}", get(unserved::well_known))
         .with_state(app.clone())
         .merge(guarded)
-        .fallback(unserved::not_found)
+        .merge(dashboard::router(app).layer(middleware::from_fn(private::only)))
+        .fallback(nothing_here)
+}
+
+/// A page for people, a few words for programs.
+async fn nothing_here(request: Request) -> Response {
+    match dashboard::not_found(request.headers()).await {
+        Some(page) => page,
+        None => unserved::not_found().await,
+    }
 }
 
 /// The router of a workspace's own host. The layer covers the fallback too.
@@ -93,7 +143,8 @@ fn workspace_host(app: &App, endpoint: MethodRouter) -> Router {
         .route("/", endpoint.clone())
         .route("/mcp", endpoint)
         .fallback(unserved::not_found)
-        .layer(token_layer(app));
+        .layer(token_layer(app))
+        .layer(TallyLayer::new(app));
     Router::new()
         .route("/register", post(unserved::register))
         .route("/.well-known/{*path}", get(unserved::well_known_of_host))
@@ -107,6 +158,7 @@ fn foreign_host(app: &App) -> Router {
     Router::new()
         .fallback(unserved::not_found)
         .layer(token_layer(app))
+        .layer(TallyLayer::new(app))
 }
 
 fn token_layer(app: &App) -> WorkspaceTokenLayer {

@@ -76,6 +76,15 @@ pub(super) async fn not_found() -> Response {
     answer(StatusCode::NOT_FOUND, error)
 }
 
+/// Refuses who comes in the clear where proxies that end TLS are the way.
+pub(super) async fn bypass() -> Response {
+    let error = json!({
+        "error": "forbidden",
+        "error_description": "This address is for the proxy in front of the server. Use the server's public https:// address.",
+    });
+    answer(StatusCode::FORBIDDEN, error)
+}
+
 /// Clients ask here with the query of a request that was refused: what comes back is neither kept nor referred to.
 fn answer(status: StatusCode, body: Value) -> Response {
     let headers = [

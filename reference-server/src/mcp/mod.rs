@@ -5,20 +5,29 @@
 //! bound to the workspace of that token, whatever its arguments say.
 
 mod handler;
+mod protocol;
 mod push;
 mod tools;
 
 use axum::routing::{MethodRouter, any_service};
-use tower_workspace_token_mcp::McpService;
+use tower_workspace_token_mcp::{McpService, Protocol};
 
 use crate::app::App;
 use handler::AgentHandler;
+use protocol::ByProtocol;
 
 /// Returns what is served at each of the three URLs of a workspace. Clones share their sessions.
 pub(crate) fn endpoint(app: &App) -> MethodRouter {
-    let tasks = app.tasks().clone();
-    let service = McpService::new(app.authority().clone(), move || {
-        Ok(AgentHandler::new(tasks.clone()))
-    });
-    any_service(service)
+    let service = |protocol| {
+        let tasks = app.tasks().clone();
+        let handler = move || Ok(AgentHandler::new(tasks.clone()));
+        McpService::new(app.authority().clone(), handler)
+            .with_protocol(protocol)
+            .with_observer(app.activity().clone())
+    };
+    any_service(ByProtocol {
+        dual: service(Protocol::Dual),
+        legacy: service(Protocol::Legacy),
+        protocols: app.protocols().clone(),
+    })
 }

@@ -1,4 +1,5 @@
-//! Pushes what people add to a workspace to the agents' sessions, on the stream of their GET.
+//! Pushes what people add to a workspace to the agents' sessions, on the stream of their GET, and to
+//! each session the answers to its own requests.
 
 use std::fmt;
 
@@ -7,40 +8,86 @@ use rmcp::{
     model::{CustomNotification, ServerNotification},
 };
 use serde_json::{Value, json};
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
 use tower_workspace_token::VerifiedToken;
 
-use crate::tasks::{Actor, Event, Subscription, Tasks};
+use crate::tasks::{
+    Actor, Event, SessionInbox, SessionKey, Subscription, TaskError, Tasks, Verdict,
+};
 
-/// The task that pushes to one session; ends when this is dropped.
-pub(super) struct Pusher(AbortHandle);
+/// The task that pushes to one session; ends when this is dropped, and with the token.
+pub(super) struct Pusher {
+    session: SessionKey,
+    _ended_when_dropped: oneshot::Sender<()>,
+}
 
-impl Drop for Pusher {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Pusher {
+    /// Returns which session it pushes to.
+    pub(super) fn session(&self) -> &SessionKey {
+        &self.session
     }
 }
 
-/// Begins to push what is added to the workspace of `token`, for as long as the token holds.
-pub(super) fn start(tasks: &Tasks, token: &VerifiedToken, peer: Peer<RoleServer>) -> Pusher {
+/// Begins to push what is added to the workspace of `token`, for as long as the token holds, and the
+/// answers to what this session asks permission for.
+pub(super) fn start(
+    tasks: &Tasks,
+    token: &VerifiedToken,
+    peer: Peer<RoleServer>,
+) -> Result<Pusher, TaskError> {
     // Before the task runs, so that nothing is missed until it does.
     let subscription = tasks.subscribe(token.workspace());
-    let lease = token.lease().clone();
-    let pushing = tokio::spawn(async move { lease.guard(push_all(subscription, peer)).await });
-    Pusher(pushing.abort_handle())
+    let mut inbox = tasks.open_session()?;
+    let session = inbox.key().clone();
+    let (ended_when_dropped, ended) = oneshot::channel();
+    let pusher = Pusher {
+        session: session.clone(),
+        _ended_when_dropped: ended_when_dropped,
+    };
+    let (tasks, lease) = (tasks.clone(), token.lease().clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = lease.guard(push_all(subscription, &mut inbox, peer)) => {}
+            _ = ended => {}
+        }
+        // From here on nothing can be answered to it; then what it waits for is closed.
+        drop(inbox);
+        if let Err(error) = tasks.close_session(lease.workspace(), &session).await {
+            tracing::warn!("the requests of a session that ended stay open: {error}");
+        }
+    });
+    Ok(pusher)
 }
 
-async fn push_all(mut subscription: Subscription, peer: Peer<RoleServer>) {
+async fn push_all(
+    mut subscription: Subscription,
+    inbox: &mut SessionInbox,
+    peer: Peer<RoleServer>,
+) {
     loop {
-        let Some(params) = params(&subscription.next().await) else {
+        let notification = tokio::select! {
+            verdict = inbox.next() => Some(permission(&verdict)),
+            event = subscription.next() => channel_message(&event),
+        };
+        let Some(notification) = notification else {
             continue;
         };
-        let notification = CustomNotification::new(CHANNEL, Some(params));
         let notification = ServerNotification::CustomNotification(notification);
         if peer.send_notification(notification).await.is_err() {
             return;
         }
     }
+}
+
+/// Returns the answer to a permission request, as the agent is told.
+fn permission(verdict: &Verdict) -> CustomNotification {
+    let behavior = if verdict.is_allowed { "allow" } else { "deny" };
+    let params = json!({ "request_id": verdict.request, "behavior": behavior });
+    CustomNotification::new(PERMISSION, Some(params))
+}
+
+fn channel_message(event: &Event) -> Option<CustomNotification> {
+    Some(CustomNotification::new(CHANNEL, Some(params(event)?)))
 }
 
 /// Returns what an agent is told of an event: what a person added, if it is for agents.
@@ -49,6 +96,10 @@ fn params(event: &Event) -> Option<Value> {
         Event::TaskAdded(task) if task.author == Actor::Human && task.assignee == Actor::Agent => {
             let content = format!("New task: {}\n\n{}", task.title, task.body);
             (content, &task.id, task.id.as_str(), &task.created_at)
+        }
+        Event::TaskOffered(task) => {
+            let content = format!("Task for agents: {}\n\n{}", task.title, task.body);
+            (content, &task.id, task.id.as_str(), &task.updated_at)
         }
         Event::MessageAdded(message) if message.author == Actor::Human => (
             message.text.clone(),
@@ -69,6 +120,7 @@ fn params(event: &Event) -> Option<Value> {
 }
 
 const CHANNEL: &str = "notifications/claude/channel";
+const PERMISSION: &str = "notifications/claude/channel/permission";
 
 impl fmt::Debug for Pusher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,10 +15,20 @@ pub struct TaskError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskErrorKind {
+    /// The agent that asked for a permission went away: there is nobody to answer to.
+    AgentGone,
+    /// The permission was given or refused before.
+    AlreadyAnswered,
     /// The workspace was archived: nothing is added to it.
     Archived,
     /// What was asked for is not allowed, and why.
     Invalid(&'static str),
+    /// There is no such request for a permission in the workspace.
+    NoApproval,
+    /// There is no such attachment of the task.
+    NoAttachment,
+    /// There is no such rule in the workspace.
+    NoRule,
     /// There is no such task in the workspace.
     NoTask,
     /// There is no such workspace.
@@ -62,6 +72,13 @@ impl From<rusqlite::Error> for TaskError {
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
+            TaskErrorKind::AgentGone => {
+                "the agent went away: its session ended or its token was regenerated, and there is nobody to answer to"
+            }
+            TaskErrorKind::AlreadyAnswered => "this was answered already",
+            TaskErrorKind::NoApproval => "there is no such permission request in this workspace",
+            TaskErrorKind::NoAttachment => "there is no such attachment of this task",
+            TaskErrorKind::NoRule => "there is no such rule in this workspace",
             TaskErrorKind::Archived => "the workspace was archived",
             TaskErrorKind::Invalid(problem) => problem,
             TaskErrorKind::NoTask => "there is no such task in this workspace",

@@ -1,4 +1,7 @@
-//! Announces what was added to a workspace to whoever waits for it, in this process.
+//! Announces what was committed to whoever waits for it, in this process: the one place that does.
+//!
+//! Agents get what was added itself, and those of one workspace can't crowd out another's; open pages
+//! get the topic, and fetch what they show of it.
 
 use std::{
     collections::HashMap,
@@ -12,6 +15,7 @@ use tokio::sync::{
 use tower_workspace_token::id::WorkspaceId;
 
 use super::{Actor, Message, Task};
+use crate::live::{Live, Topic};
 
 /// Something that was committed.
 #[derive(Clone, Debug)]
@@ -23,6 +27,15 @@ pub enum Event {
     TaskAdded(Arc<Task>),
     /// More was added than was kept for this subscriber: look for yourself.
     Missed,
+    /// A person made a task one that agents can take, which it was not before.
+    TaskOffered(Arc<Task>),
+}
+
+/// What is to be announced of a commit.
+#[derive(Clone, Debug)]
+pub(super) struct Announcement {
+    topic: Topic,
+    event: Option<Event>,
 }
 
 /// What a subscriber holds.
@@ -34,8 +47,9 @@ pub struct Subscription {
 /// How many events are kept for a subscriber that is slow to read.
 const KEPT: usize = 64;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Hub {
+    live: Live,
     workspaces: Arc<Mutex<HashMap<WorkspaceId, broadcast::Sender<Event>>>>,
     is_closed: Arc<watch::Sender<bool>>,
 }
@@ -46,6 +60,7 @@ impl Event {
         match self {
             Self::MessageAdded(message) => Some(message.author),
             Self::TaskAdded(task) => Some(task.author),
+            Self::TaskOffered(_) => Some(Actor::Human),
             Self::Missed => None,
         }
     }
@@ -63,7 +78,35 @@ impl Subscription {
     }
 }
 
+impl Announcement {
+    /// For pages alone.
+    pub(super) fn topic(topic: Topic) -> Self {
+        Self { topic, event: None }
+    }
+
+    /// For agents too.
+    pub(super) fn of(event: Event) -> Self {
+        let task = match &event {
+            Event::MessageAdded(message) => message.task.to_string(),
+            Event::TaskAdded(task) | Event::TaskOffered(task) => task.id.to_string(),
+            Event::Missed => String::new(),
+        };
+        Self {
+            topic: Topic::Task(task),
+            event: Some(event),
+        }
+    }
+}
+
 impl Hub {
+    pub(super) fn new(live: Live) -> Self {
+        Self {
+            live,
+            workspaces: Arc::default(),
+            is_closed: Arc::default(),
+        }
+    }
+
     pub(super) fn subscribe(&self, workspace: &WorkspaceId) -> Subscription {
         let mut workspaces = self.workspaces();
         let sender = workspaces
@@ -74,7 +117,14 @@ impl Hub {
         }
     }
 
-    pub(super) fn publish(&self, workspace: &WorkspaceId, event: Event) {
+    pub(super) fn publish(&self, workspace: &WorkspaceId, announcement: Announcement) {
+        self.live.announce(Some(workspace), announcement.topic);
+        if let Some(event) = announcement.event {
+            self.tell_agents(workspace, event);
+        }
+    }
+
+    fn tell_agents(&self, workspace: &WorkspaceId, event: Event) {
         let mut workspaces = self.workspaces();
         let nobody_listens = workspaces
             .get(workspace)

@@ -2,28 +2,45 @@
 //!
 //! Every query is bound to the workspace. What an agent writes is bound to its [`Lease`] as well:
 //! the generation of its token is looked up inside the same transaction, so that nothing of a
-//! regenerated token is committed once the rotation has returned. What was committed is announced to
-//! the [subscribers](Tasks::subscribe) of the workspace.
+//! regenerated token is committed once the rotation has returned. What was committed is announced in
+//! one place, the `hub`: with its content to the [subscribers](Tasks::subscribe) of the workspace,
+//! which are agents, and by its topic alone to open pages.
 
+mod approvals;
+mod attachments;
+mod board;
+mod change;
 mod error;
 mod hub;
 mod model;
+mod needs;
 mod read;
+mod sessions;
 mod take;
+mod timeline;
 mod write;
 
 use tower_workspace_token::{authority::Lease, id::WorkspaceId};
 
-use crate::db::Database;
+use crate::{db::Database, live::Live, people::UserId};
 
+pub(crate) use approvals::{Answer, Approval, ApprovalRule, ApprovalState};
+pub(crate) use attachments::{Attachment, AttachmentData, MAX_BYTES_AT_ONCE, NewAttachment};
+pub(crate) use board::{BoardColumn, Place};
+pub(crate) use change::Edit;
 pub use error::{TaskError, TaskErrorKind};
 pub use hub::{Event, Subscription};
 pub use model::{
-    Actor, DEFAULT_PAGE, MAX_PAGE, MAX_TEXT, MAX_TITLE, Message, MessageId, MessagePage, NewTask,
-    PageRequest, Statistics, Status, Task, TaskFilter, TaskId, TaskPage, WorkspaceInfo,
+    Actor, ApprovalId, AttachmentId, DEFAULT_PAGE, MAX_PAGE, MAX_TEXT, MAX_TITLE, Message,
+    MessageId, MessagePage, NewTask, PageRequest, Protocol, RuleId, Statistics, Status, Task,
+    TaskCard, TaskFilter, TaskId, TaskPage, WorkspaceInfo,
 };
+pub(crate) use needs::{Need, NeedKind, NeedsPage, counts as needs_counts};
+pub(crate) use sessions::{SessionInbox, SessionKey, Verdict};
+pub(crate) use timeline::{TimelineEvent, What};
 
 use hub::Hub;
+use sessions::Sessions;
 
 /// Who writes: a person, or an agent by the lease of its verified token.
 #[derive(Clone, Debug)]
@@ -31,7 +48,16 @@ pub enum Author {
     /// An agent. Its workspace is the lease's.
     Agent(Lease),
     /// A person, who acts on this workspace.
-    Human(WorkspaceId),
+    Human(WorkspaceId, Who),
+}
+
+/// A person, as the rows keep who wrote them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Absent for the command line, which no user stands behind.
+    pub(crate) user: Option<UserId>,
+    /// What they are called now.
+    pub(crate) name: String,
 }
 
 /// The tasks of all workspaces. Cheap to clone; clones share everything.
@@ -39,14 +65,16 @@ pub enum Author {
 pub struct Tasks {
     database: Database,
     hub: Hub,
+    sessions: Sessions,
 }
 
 impl Tasks {
-    /// Works on the tables of `database`.
-    pub fn new(database: Database) -> Self {
+    /// Works on the tables of `database`, and tells open pages what has changed through `live`.
+    pub(crate) fn new(database: Database, live: Live) -> Self {
         Self {
             database,
-            hub: Hub::default(),
+            hub: Hub::new(live),
+            sessions: Sessions::default(),
         }
     }
 
@@ -73,7 +101,7 @@ impl Author {
     pub fn workspace(&self) -> &WorkspaceId {
         match self {
             Self::Agent(lease) => lease.workspace(),
-            Self::Human(workspace) => workspace,
+            Self::Human(workspace, _) => workspace,
         }
     }
 
@@ -81,14 +109,29 @@ impl Author {
     pub fn actor(&self) -> Actor {
         match self {
             Self::Agent(_) => Actor::Agent,
-            Self::Human(_) => Actor::Human,
+            Self::Human(..) => Actor::Human,
+        }
+    }
+
+    /// Returns what people see: a person's name, or that of the agent's token.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Agent(lease) => lease.name().to_string(),
+            Self::Human(_, who) => who.name.clone(),
+        }
+    }
+
+    pub(crate) fn user(&self) -> Option<String> {
+        match self {
+            Self::Agent(_) => None,
+            Self::Human(_, who) => who.user.as_ref().map(ToString::to_string),
         }
     }
 
     fn token_id(&self) -> Option<String> {
         match self {
             Self::Agent(lease) => Some(lease.token_id().to_string()),
-            Self::Human(_) => None,
+            Self::Human(..) => None,
         }
     }
 }

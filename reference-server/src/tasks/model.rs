@@ -1,12 +1,13 @@
 //! The words of tasks: ids, states, pages. Parsed at the edge, then passed as types.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::Deref, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::id::WorkspaceId;
 
 use super::{TaskError, TaskErrorKind};
-use crate::db::ids;
+use crate::{db::ids, text};
 
 /// The most characters of a title.
 pub const MAX_TITLE: usize = 200;
@@ -18,17 +19,32 @@ pub const DEFAULT_PAGE: u32 = 20;
 pub const MAX_PAGE: u32 = 100;
 
 /// Identifies a task: 11 characters of `[a-z0-9]`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct TaskId(String);
 
 /// Identifies a message: 11 characters of `[a-z0-9]`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct MessageId(String);
 
+/// Identifies a file that came with a task or a message: 11 characters of `[a-z0-9]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct AttachmentId(String);
+
+/// Identifies a permission that an agent asked for: 11 characters of `[a-z0-9]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct ApprovalId(String);
+
+/// Identifies a permission that was given for good: 11 characters of `[a-z0-9]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct RuleId(String);
+
 /// Who wrote something, or has to do it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Actor {
     /// A program that holds a workspace token.
@@ -39,7 +55,7 @@ pub enum Actor {
 }
 
 /// How far a task is. Complete: it is the list of the wire protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Nobody has begun.
@@ -66,20 +82,39 @@ pub struct NewTask {
 }
 
 /// A task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
+    /// All of it but the body.
+    #[serde(flatten)]
+    pub card: TaskCard,
+    /// What is to be done.
+    pub body: String,
+}
+
+/// A task as it stands in lists: all of it but the body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskCard {
     /// Its id.
     pub id: TaskId,
     /// What it is about, in a line.
     pub title: String,
-    /// What is to be done.
-    pub body: String,
-    /// Who is to do it.
-    pub assignee: Actor,
     /// How far it is.
     pub status: Status,
+    /// Who is to do it.
+    pub assignee: Actor,
     /// Who made it.
     pub author: Actor,
+    /// What they were called: a person's name, or that of an agent's token.
+    pub author_name: String,
+    /// The id of the person who made it, if it was one with a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author_user: Option<String>,
+    /// The name of the token whose agent took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Since when it waits for a person, in RFC 3339; `None` if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks_since: Option<String>,
     /// When it was made, in RFC 3339.
     pub created_at: String,
     /// When it last changed, in RFC 3339.
@@ -87,7 +122,7 @@ pub struct Task {
 }
 
 /// A message of a task's conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// Its id.
     pub id: MessageId,
@@ -95,6 +130,11 @@ pub struct Message {
     pub task: TaskId,
     /// Who wrote it.
     pub author: Actor,
+    /// What they were called: a person's name, or that of an agent's token.
+    pub author_name: String,
+    /// The id of the person who wrote it, if it was one with a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author_user: Option<String>,
     /// What was written.
     pub text: String,
     /// When, in RFC 3339.
@@ -120,16 +160,16 @@ pub struct TaskFilter {
 }
 
 /// A page of tasks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskPage {
     /// The tasks, newest first.
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<TaskCard>,
     /// Where the next page begins, if there is one.
     pub next_cursor: Option<TaskId>,
 }
 
 /// A page of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MessagePage {
     /// The messages, oldest first.
     pub messages: Vec<Message>,
@@ -138,7 +178,7 @@ pub struct MessagePage {
 }
 
 /// How many tasks of a workspace are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Statistics {
     /// Of [`Status::NotStarted`].
     pub not_started: u64,
@@ -163,32 +203,42 @@ pub struct WorkspaceInfo {
     pub description: String,
     /// Whether it was archived.
     pub archived: bool,
+    /// Which eras of MCP it speaks.
+    pub protocol: Protocol,
+    /// When it was made, in RFC 3339.
+    pub created_at: String,
 }
 
-impl TaskId {
-    pub(super) fn random() -> anyhow::Result<Self> {
-        ids::random_id().map(Self)
-    }
-
-    /// Returns the id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// Which eras of MCP the endpoint of a workspace speaks. Complete: it is the list of the column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Both, each request in its own.
+    #[default]
+    Dual,
+    /// The one with sessions alone, in which the server can push.
+    Legacy,
 }
 
-impl MessageId {
-    pub(super) fn random() -> anyhow::Result<Self> {
-        ids::random_id().map(Self)
-    }
-
-    /// Returns the id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+impl Deref for Task {
+    type Target = TaskCard;
+    fn deref(&self) -> &TaskCard {
+        &self.card
     }
 }
 
 macro_rules! impl_id {
     ($($id:ident: $expected:literal;)*) => {$(
+        impl $id {
+            pub(super) fn random() -> Result<Self, TaskError> {
+                ids::random_id().map(Self).map_err(TaskError::unavailable)
+            }
+
+            /// Returns the id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
         impl FromStr for $id {
             type Err = TaskError;
             fn from_str(text: &str) -> Result<Self, TaskError> {
@@ -219,8 +269,11 @@ macro_rules! impl_id {
 }
 
 impl_id! {
-    TaskId: "a task id is 11 characters of a-z and 0-9";
+    ApprovalId: "an approval id is 11 characters of a-z and 0-9";
+    AttachmentId: "an attachment id is 11 characters of a-z and 0-9";
     MessageId: "a message id is 11 characters of a-z and 0-9";
+    RuleId: "a rule id is 11 characters of a-z and 0-9";
+    TaskId: "a task id is 11 characters of a-z and 0-9";
 }
 
 impl Actor {
@@ -243,7 +296,35 @@ impl FromStr for Actor {
     }
 }
 
+impl Protocol {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dual => "dual",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = TaskError;
+    fn from_str(word: &str) -> Result<Self, TaskError> {
+        [Self::Dual, Self::Legacy]
+            .into_iter()
+            .find(|protocol| protocol.as_str() == word)
+            .ok_or_else(|| TaskError::new(TaskErrorKind::Invalid("a protocol is dual or legacy")))
+    }
+}
+
 impl Status {
+    /// Returns whether somebody still has to do something.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::NotStarted | Self::Ongoing | Self::Blocked => true,
+            Self::Completed | Self::Rejected => false,
+        }
+    }
+
     /// All states, in the order in which they are shown.
     pub const ALL: [Self; 5] = [
         Self::NotStarted,
@@ -299,19 +380,30 @@ impl<I> PageRequest<I> {
 
 impl NewTask {
     pub(super) fn check(&self) -> Result<(), TaskError> {
-        let problem = if self.title.trim().is_empty() {
-            "a task needs a title"
-        } else if self.title.chars().count() > MAX_TITLE {
-            "a title has at most 200 characters"
-        } else if self.title.chars().any(char::is_control) {
-            "a title is one line, without control characters"
-        } else if self.body.len() > MAX_TEXT {
-            "a task's body has at most 64 KiB"
-        } else {
-            return Ok(());
-        };
-        Err(TaskError::new(TaskErrorKind::Invalid(problem)))
+        check_title(&self.title)?;
+        check_body(&self.body)
     }
+}
+
+pub(super) fn check_title(title: &str) -> Result<(), TaskError> {
+    let problem = if title.trim().is_empty() {
+        "a task needs a title"
+    } else if title.chars().count() > MAX_TITLE {
+        "a title has at most 200 characters"
+    } else if !title.chars().all(text::is_shown) {
+        "a title is one line, without control characters or what turns the direction of writing"
+    } else {
+        return Ok(());
+    };
+    Err(TaskError::new(TaskErrorKind::Invalid(problem)))
+}
+
+pub(super) fn check_body(body: &str) -> Result<(), TaskError> {
+    if body.len() > MAX_TEXT {
+        let problem = "a task's body has at most 64 KiB";
+        return Err(TaskError::new(TaskErrorKind::Invalid(problem)));
+    }
+    Ok(())
 }
 
 /// Checks the text of a message.

@@ -1,13 +1,25 @@
 //! Looking at tasks: one, a page, a conversation, the numbers.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tower_workspace_token::id::WorkspaceId;
 
 use super::{
-    Message, MessageId, MessagePage, PageRequest, Statistics, Status, Task, TaskError,
-    TaskErrorKind, TaskFilter, TaskId, TaskPage, Tasks, WorkspaceInfo,
+    Approval, Attachment, MAX_PAGE, Message, MessageId, MessagePage, PageRequest, Statistics,
+    Status, Task, TaskCard, TaskError, TaskErrorKind, TaskFilter, TaskId, TaskPage, Tasks,
+    TimelineEvent, WorkspaceInfo, approvals, attachments, needs::Standing, timeline,
 };
 use crate::{time, workspaces};
+
+/// What the page of a task shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Thread {
+    pub(crate) task: Task,
+    /// The newest before the cursor; `next_cursor` leads to older ones.
+    pub(crate) messages: MessagePage,
+    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) approvals: Vec<Approval>,
+    pub(crate) timeline: Vec<TimelineEvent>,
+}
 
 impl Tasks {
     /// Returns what the workspace shows of itself.
@@ -62,6 +74,32 @@ impl Tasks {
             .await
     }
 
+    /// Returns all that the page of a task shows: the newest messages before the cursor, oldest first,
+    /// and the latest of the rest.
+    ///
+    /// # Errors
+    /// As of [`conversation`](Self::conversation).
+    pub(crate) async fn thread(
+        &self,
+        workspace: &WorkspaceId,
+        task: &TaskId,
+        page: PageRequest<MessageId>,
+    ) -> Result<Thread, TaskError> {
+        page.check()?;
+        let (workspace, task) = (*workspace, task.clone());
+        self.database
+            .read(move |snapshot| {
+                Ok(Thread {
+                    task: find(snapshot, &workspace, &task)?,
+                    messages: messages_before(snapshot, &workspace, &task, &page)?,
+                    attachments: attachments::of_task(snapshot, &workspace, &task)?,
+                    approvals: approvals::of_task(snapshot, &workspace, &task, MAX_PAGE)?,
+                    timeline: timeline::latest(snapshot, &workspace, &task, MAX_PAGE)?,
+                })
+            })
+            .await
+    }
+
     /// Returns a page of a task's conversation, oldest first.
     ///
     /// # Errors
@@ -84,25 +122,39 @@ impl Tasks {
     }
 }
 
+/// The columns that [`card_from_row`] reads.
+pub(super) const CARD_COLUMNS: &str = "id, title, status, assignee, author, author_name, author_user, \
+     taken_name, asks_since, created_at, updated_at";
+
 /// The columns that [`task_from_row`] reads.
-pub(super) const TASK_COLUMNS: &str =
-    "id, title, body, assignee, status, author, created_at, updated_at";
+pub(super) const TASK_COLUMNS: &str = "id, title, status, assignee, author, author_name, author_user, \
+     taken_name, asks_since, created_at, updated_at, body";
+
+pub(super) fn card_from_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {
+    Ok(TaskCard {
+        id: parsed(row, 0)?,
+        title: row.get(1)?,
+        status: parsed(row, 2)?,
+        assignee: parsed(row, 3)?,
+        author: parsed(row, 4)?,
+        author_name: row.get(5)?,
+        author_user: row.get(6)?,
+        worker: row.get(7)?,
+        asks_since: row.get::<_, Option<i64>>(8)?.map(time::rfc3339),
+        created_at: time::rfc3339(row.get(9)?),
+        updated_at: time::rfc3339(row.get(10)?),
+    })
+}
 
 pub(super) fn task_from_row(row: &Row<'_>) -> rusqlite::Result<Task> {
     Ok(Task {
-        id: parsed(row, 0)?,
-        title: row.get(1)?,
-        body: row.get(2)?,
-        assignee: parsed(row, 3)?,
-        status: parsed(row, 4)?,
-        author: parsed(row, 5)?,
-        created_at: time::rfc3339(row.get(6)?),
-        updated_at: time::rfc3339(row.get(7)?),
+        card: card_from_row(row)?,
+        body: row.get(11)?,
     })
 }
 
 /// Reads a column that only this program writes; anything else in it is damage.
-fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: std::str::FromStr<Err = TaskError>,
 {
@@ -129,6 +181,27 @@ pub(super) fn find(
         .ok_or_else(|| TaskError::new(TaskErrorKind::NoTask))
 }
 
+/// Returns how a task stands; that there is such a task in the workspace is known then.
+pub(super) fn standing(
+    connection: &Connection,
+    workspace: &WorkspaceId,
+    task: &TaskId,
+) -> Result<Standing, TaskError> {
+    connection
+        .prepare_cached(
+            "SELECT status, assignee, asks_since FROM tasks WHERE workspace = ?1 AND id = ?2",
+        )?
+        .query_row([workspace.as_str(), task.as_str()], |row| {
+            Ok(Standing {
+                status: parsed(row, 0)?,
+                assignee: parsed(row, 1)?,
+                asks_since: row.get(2)?,
+            })
+        })
+        .optional()?
+        .ok_or_else(|| TaskError::new(TaskErrorKind::NoTask))
+}
+
 fn page(
     connection: &Connection,
     workspace: &WorkspaceId,
@@ -138,26 +211,32 @@ fn page(
         None => i64::MAX,
         Some(task) => task_number(connection, workspace, task)?,
     };
-    let sql = format!(
-        "SELECT {TASK_COLUMNS} FROM tasks
-         WHERE workspace = :workspace AND number < :before
-           AND (:status IS NULL OR status = :status)
-         ORDER BY number DESC LIMIT :limit"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(
-        named_params! {
-            ":workspace": workspace.as_str(),
-            ":before": before,
-            ":status": filter.status.map(Status::as_str),
-            ":limit": filter.page.limit + 1,
-        },
-        task_from_row,
-    )?;
-    let (tasks, more) = cut(rows.collect::<Result<_, _>>()?, filter.page.limit);
+    let (status, limit) = (filter.status, filter.page.limit);
+    let mut statement = connection.prepare_cached(&list_sql(status))?;
+    let (workspace, more) = (workspace.as_str(), limit + 1);
+    let rows = match status {
+        None => statement.query_map(params![workspace, before, more], card_from_row),
+        Some(status) => statement.query_map(
+            params![workspace, before, more, status.as_str()],
+            card_from_row,
+        ),
+    }?;
+    let (tasks, more) = cut(rows.collect::<Result<_, _>>()?, limit);
     let last = tasks.last().filter(|_| more);
-    let next_cursor = last.map(|task: &Task| task.id.clone());
+    let next_cursor = last.map(|task: &TaskCard| task.id.clone());
     Ok(TaskPage { tasks, next_cursor })
+}
+
+/// Two statements, since one with `? IS NULL OR` would read all tasks to find those of a state.
+pub(super) fn list_sql(status: Option<Status>) -> String {
+    let of_status = match status {
+        None => "",
+        Some(_) => "AND status = ?4",
+    };
+    format!(
+        "SELECT {CARD_COLUMNS} FROM tasks WHERE workspace = ?1 AND number < ?2 {of_status}
+         ORDER BY number DESC LIMIT ?3"
+    )
 }
 
 fn messages(
@@ -170,18 +249,9 @@ fn messages(
         None => 0,
         Some(message) => message_number(connection, workspace, task, message)?,
     };
-    let mut statement = connection.prepare_cached(
-        "SELECT id, author, text, created_at FROM messages
-         WHERE workspace = :workspace AND task = :task AND number > :after
-         ORDER BY number LIMIT :limit",
-    )?;
+    let mut statement = connection.prepare_cached(MESSAGES_AFTER)?;
     let rows = statement.query_map(
-        named_params! {
-            ":workspace": workspace.as_str(),
-            ":task": task.as_str(),
-            ":after": after,
-            ":limit": page.limit + 1,
-        },
+        params![task.as_str(), workspace.as_str(), after, page.limit + 1],
         |row| message_from_row(row, task),
     )?;
     let (messages, more) = cut(rows.collect::<Result<_, _>>()?, page.limit);
@@ -193,18 +263,67 @@ fn messages(
     })
 }
 
+/// Returns the latest messages before the cursor, oldest first; the cursor of the page leads further back.
+fn messages_before(
+    connection: &Connection,
+    workspace: &WorkspaceId,
+    task: &TaskId,
+    page: &PageRequest<MessageId>,
+) -> Result<MessagePage, TaskError> {
+    let before = match &page.cursor {
+        None => i64::MAX,
+        Some(message) => message_number(connection, workspace, task, message)?,
+    };
+    let mut statement = connection.prepare_cached(MESSAGES_BEFORE)?;
+    let rows = statement.query_map(
+        params![task.as_str(), workspace.as_str(), before, page.limit + 1],
+        |row| message_from_row(row, task),
+    )?;
+    let (mut messages, more) = cut(rows.collect::<Result<_, _>>()?, page.limit);
+    messages.reverse();
+    let first = messages.first().filter(|_| more);
+    let next_cursor = first.map(|message: &Message| message.id.clone());
+    Ok(MessagePage {
+        messages,
+        next_cursor,
+    })
+}
+
+pub(super) fn last_message(
+    connection: &Connection,
+    workspace: &WorkspaceId,
+    task: &TaskId,
+) -> Result<Option<Message>, TaskError> {
+    let latest = PageRequest {
+        cursor: None,
+        limit: 1,
+    };
+    let page = messages_before(connection, workspace, task, &latest)?;
+    Ok(page.messages.into_iter().next())
+}
+
+pub(super) const MESSAGES_AFTER: &str =
+    "SELECT id, author, author_name, author_user, text, created_at FROM messages
+     WHERE task = ?1 AND workspace = ?2 AND number > ?3 ORDER BY number LIMIT ?4";
+
+pub(super) const MESSAGES_BEFORE: &str =
+    "SELECT id, author, author_name, author_user, text, created_at FROM messages
+     WHERE task = ?1 AND workspace = ?2 AND number < ?3 ORDER BY number DESC LIMIT ?4";
+
 fn message_from_row(row: &Row<'_>, task: &TaskId) -> rusqlite::Result<Message> {
     Ok(Message {
         id: parsed(row, 0)?,
         task: task.clone(),
         author: parsed(row, 1)?,
-        text: row.get(2)?,
-        created_at: time::rfc3339(row.get(3)?),
+        author_name: row.get(2)?,
+        author_user: row.get(3)?,
+        text: row.get(4)?,
+        created_at: time::rfc3339(row.get(5)?),
     })
 }
 
 /// Cuts the item off that was read only to know whether there is a next page.
-fn cut<T>(mut items: Vec<T>, limit: u32) -> (Vec<T>, bool) {
+pub(super) fn cut<T>(mut items: Vec<T>, limit: u32) -> (Vec<T>, bool) {
     let limit = limit as usize;
     let more = items.len() > limit;
     items.truncate(limit);
@@ -241,16 +360,20 @@ fn message_number(
     number.ok_or_else(unknown_cursor)
 }
 
-fn unknown_cursor() -> TaskError {
+pub(super) fn unknown_cursor() -> TaskError {
     TaskError::new(TaskErrorKind::Invalid(
         "the cursor is unknown here: use the one that the page before gave",
     ))
 }
 
-fn count(connection: &Connection, workspace: &WorkspaceId) -> Result<Statistics, TaskError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT status, count(*) FROM tasks WHERE workspace = ?1 GROUP BY status",
-    )?;
+pub(super) const STATISTICS: &str =
+    "SELECT status, count(*) FROM tasks WHERE workspace = ?1 GROUP BY status";
+
+pub(super) fn count(
+    connection: &Connection,
+    workspace: &WorkspaceId,
+) -> Result<Statistics, TaskError> {
+    let mut statement = connection.prepare_cached(STATISTICS)?;
     let rows = statement.query_map([workspace.as_str()], |row| {
         Ok((parsed::<Status>(row, 0)?, u64::from(row.get::<_, u32>(1)?)))
     })?;
@@ -263,6 +386,17 @@ fn count(connection: &Connection, workspace: &WorkspaceId) -> Result<Statistics,
 }
 
 impl Statistics {
+    /// Returns the number of one state.
+    pub fn of(&self, status: Status) -> u64 {
+        match status {
+            Status::NotStarted => self.not_started,
+            Status::Ongoing => self.ongoing,
+            Status::Completed => self.completed,
+            Status::Blocked => self.blocked,
+            Status::Rejected => self.rejected,
+        }
+    }
+
     fn of_mut(&mut self, status: Status) -> &mut u64 {
         match status {
             Status::NotStarted => &mut self.not_started,

@@ -1,13 +1,17 @@
-//! Adding tasks and messages, and changing a task's state.
+//! Adding tasks and messages, with what comes with them.
 
 use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, named_params};
-use tower_workspace_token::{authority::Lease, id::WorkspaceId};
+use tower_workspace_token::id::WorkspaceId;
 
 use super::{
-    Author, Event, Message, MessageId, NewTask, Status, Task, TaskError, TaskErrorKind, TaskId,
-    Tasks, model, read,
+    Author, Event, Message, MessageId, NewAttachment, NewTask, Status, Task, TaskError,
+    TaskErrorKind, TaskId, Tasks, What, attachments, board,
+    hub::Announcement,
+    model,
+    needs::{self, Standing, Step},
+    read, timeline,
 };
 use crate::{db::lease, time, workspaces};
 
@@ -15,91 +19,103 @@ impl Tasks {
     /// Adds a task and announces it.
     ///
     /// # Errors
-    /// The task is not well-formed, the workspace does not exist or was archived, the agent's token
-    /// was regenerated, or the database failed.
-    pub async fn create(&self, author: Author, task: NewTask) -> Result<Task, TaskError> {
+    /// The task or a file is not well-formed, the workspace does not exist or was archived, the agent's
+    /// token was regenerated, or the database failed.
+    pub(crate) async fn create(
+        &self,
+        author: Author,
+        task: NewTask,
+        files: Vec<NewAttachment>,
+    ) -> Result<Task, TaskError> {
         task.check()?;
+        let files = attachments::check(files)?;
         let workspace = *author.workspace();
-        let id = TaskId::random().map_err(TaskError::unavailable)?;
+        let id = TaskId::random()?;
         let now = time::now();
         let work = move |transaction: &Transaction<'_>| {
             admit(transaction, &author)?;
             insert_task(transaction, &author, &id, &task, now)?;
+            timeline::insert(transaction, &author, &id, What::Created, ("", ""), now)?;
+            attachments::insert_all(transaction, &author, &id, None, &files, now)?;
             read::find(transaction, author.workspace(), &id)
         };
-        let event = |task: &Task| Event::TaskAdded(Arc::new(task.clone()));
-        self.write_and_announce(workspace, work, event).await
+        let added = |task: &Task| [Announcement::of(Event::TaskAdded(Arc::new(task.clone())))];
+        self.write_and_announce(workspace, work, added).await
     }
 
     /// Adds a message to a task's conversation and announces it.
     ///
     /// # Errors
-    /// The text is empty or too long, there is no such task in the author's workspace, the workspace
-    /// was archived, the agent's token was regenerated, or the database failed.
-    pub async fn reply(
+    /// The text is empty or too long, a file is not allowed, there is no such task in the author's
+    /// workspace, the workspace was archived, the agent's token was regenerated, or the database failed.
+    pub(crate) async fn reply(
         &self,
         author: Author,
         task: &TaskId,
         text: String,
+        files: Vec<NewAttachment>,
     ) -> Result<Message, TaskError> {
         model::check_text(&text)?;
+        let files = attachments::check(files)?;
         let workspace = *author.workspace();
         let now = time::now();
         let message = Message {
-            id: MessageId::random().map_err(TaskError::unavailable)?,
+            id: MessageId::random()?,
             task: task.clone(),
             author: author.actor(),
+            author_name: author.name(),
+            author_user: author.user(),
             text,
             created_at: time::rfc3339(now),
         };
         let work = move |transaction: &Transaction<'_>| {
             admit(transaction, &author)?;
-            read::find(transaction, author.workspace(), &message.task)?;
+            let standing = read::standing(transaction, &workspace, &message.task)?;
             insert_message(transaction, &author, &message, now)?;
+            let step = Step::Message(author.actor(), &message.text);
+            needs::set(
+                transaction,
+                &workspace,
+                &message.task,
+                standing.after(step, now),
+            )?;
+            let of_message = Some(&message.id);
+            attachments::insert_all(transaction, &author, &message.task, of_message, &files, now)?;
             Ok(message)
         };
-        let event = |message: &Message| Event::MessageAdded(Arc::new(message.clone()));
-        self.write_and_announce(workspace, work, event).await
+        let added = |message: &Message| {
+            [Announcement::of(Event::MessageAdded(Arc::new(
+                message.clone(),
+            )))]
+        };
+        self.write_and_announce(workspace, work, added).await
     }
 
-    /// Changes the state of a task of the agent's workspace.
-    ///
-    /// # Errors
-    /// There is no such task there, the agent's token was regenerated, or the database failed.
-    pub async fn update_status(
-        &self,
-        agent: &Lease,
-        task: &TaskId,
-        status: Status,
-    ) -> Result<Task, TaskError> {
-        let (agent, task, now) = (agent.clone(), task.clone(), time::now());
-        self.database
-            .write(move |transaction| {
-                lease::check(transaction, &agent)?;
-                set_status(transaction, agent.workspace(), &task, status, now)?;
-                read::find(transaction, agent.workspace(), &task)
-            })
-            .await
-    }
-
-    /// Writes, and tells whoever waits.
+    /// Writes, and tells whoever waits or looks on.
     ///
     /// Told by the writer itself: a caller who is dropped after the commit, as a rotation drops one, must
     /// not leave those who wait without the word.
-    async fn write_and_announce<T: Send + 'static>(
+    pub(super) async fn write_and_announce<
+        T: Send + 'static,
+        A: IntoIterator<Item = Announcement>,
+    >(
         &self,
         workspace: WorkspaceId,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, TaskError> + Send + 'static,
-        event: impl FnOnce(&T) -> Event + Send + 'static,
+        announcements: impl FnOnce(&T) -> A + Send + 'static,
     ) -> Result<T, TaskError> {
         let hub = self.hub.clone();
-        let announce = move |written: &T| hub.publish(&workspace, event(written));
+        let announce = move |written: &T| {
+            for announcement in announcements(written) {
+                hub.publish(&workspace, announcement);
+            }
+        };
         self.database.write_then(work, announce).await
     }
 }
 
 /// Stops whoever may not write to the workspace.
-fn admit(transaction: &Transaction<'_>, author: &Author) -> Result<(), TaskError> {
+pub(super) fn admit(transaction: &Transaction<'_>, author: &Author) -> Result<(), TaskError> {
     if let Author::Agent(agent) = author {
         lease::check(transaction, agent)?;
     }
@@ -119,8 +135,10 @@ fn insert_task(
 ) -> Result<(), TaskError> {
     connection
         .prepare_cached(
-            "INSERT INTO tasks (id, workspace, title, body, assignee, status, author, made_with, created_at, updated_at)
-             VALUES (:id, :workspace, :title, :body, :assignee, 'notstarted', :author, :made_with, :now, :now)",
+            "INSERT INTO tasks (id, workspace, title, body, assignee, status, author, author_user, author_name,
+                                made_with, position, asks_since, created_at, updated_at)
+             VALUES (:id, :workspace, :title, :body, :assignee, 'notstarted', :author, :author_user, :author_name,
+                     :made_with, :position, :asks_since, :now, :now)",
         )?
         .execute(named_params! {
             ":id": id.as_str(),
@@ -129,7 +147,11 @@ fn insert_task(
             ":body": task.body,
             ":assignee": task.assignee.as_str(),
             ":author": author.actor().as_str(),
+            ":author_user": author.user(),
+            ":author_name": author.name(),
             ":made_with": author.token_id(),
+            ":position": board::entrance(connection, author.workspace(), Status::NotStarted)?,
+            ":asks_since": Standing::of_new(task.assignee, now).asks_since,
             ":now": now,
         })?;
     Ok(())
@@ -143,38 +165,19 @@ fn insert_message(
 ) -> Result<(), TaskError> {
     connection
         .prepare_cached(
-            "INSERT INTO messages (id, workspace, task, author, made_with, text, created_at)
-             VALUES (:id, :workspace, :task, :author, :made_with, :text, :now)",
+            "INSERT INTO messages (id, workspace, task, author, author_user, author_name, made_with, text, created_at)
+             VALUES (:id, :workspace, :task, :author, :author_user, :author_name, :made_with, :text, :now)",
         )?
         .execute(named_params! {
             ":id": message.id.as_str(),
             ":workspace": author.workspace().as_str(),
             ":task": message.task.as_str(),
             ":author": message.author.as_str(),
+            ":author_user": message.author_user,
+            ":author_name": message.author_name,
             ":made_with": author.token_id(),
             ":text": message.text,
             ":now": now,
-        })?;
-    Ok(())
-}
-
-fn set_status(
-    connection: &Connection,
-    workspace: &WorkspaceId,
-    task: &TaskId,
-    status: Status,
-    now: i64,
-) -> Result<(), TaskError> {
-    connection
-        .prepare_cached(
-            "UPDATE tasks SET status = :status, updated_at = :now
-             WHERE workspace = :workspace AND id = :task",
-        )?
-        .execute(named_params! {
-            ":status": status.as_str(),
-            ":now": now,
-            ":workspace": workspace.as_str(),
-            ":task": task.as_str(),
         })?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::common::{Home, Server, Workspace};
 
@@ -41,6 +41,8 @@ pub(crate) struct Agent {
     token: String,
     era: Era,
     session: Option<String>,
+    /// What it calls itself, in MCP and in HTTP.
+    name: (String, String),
 }
 
 /// The result of a tool.
@@ -69,11 +71,25 @@ impl World {
             token: workspace.secret.clone(),
             era,
             session: None,
+            name: ("test".to_owned(), "1".to_owned()),
         };
         if era == Era::Legacy {
             agent.initialize().await;
         }
         agent
+    }
+
+    /// The same after the server was killed and started again.
+    pub(crate) fn restarted(self) -> Self {
+        let Self {
+            home,
+            server,
+            mut acme,
+        } = self;
+        drop(server);
+        let server = home.serve();
+        acme.mcp_url = format!("http://{}/mcp/{}", server.address(), acme.id);
+        Self { home, server, acme }
     }
 
     /// Adds a task as a person does, and returns its id.
@@ -94,6 +110,31 @@ impl World {
         crate::common::text(&added["message"]["id"])
     }
 
+    /// Calls the API as the operator does, over the control socket.
+    pub(crate) async fn operate(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let socket = self.home.data_dir().join("control.sock");
+        let stream = UnixStream::connect(socket).await.unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header("host", "control.sock")
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
     pub(crate) fn rotate(&self) -> Value {
         self.home
             .json(&["token", "rotate", "--workspace", &self.acme.id])
@@ -101,6 +142,32 @@ impl World {
 }
 
 impl Agent {
+    /// The same client under another name, without a session.
+    pub(crate) fn called(&self, name: &str, version: &str) -> Self {
+        Self {
+            session: None,
+            name: (name.to_owned(), version.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The same client in the era of sessions.
+    pub(crate) fn legacy(&self) -> Self {
+        Self {
+            era: Era::Legacy,
+            ..self.clone()
+        }
+    }
+
+    /// The same client with another token, without a session.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self {
+            session: None,
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The same client at another of the workspace's URLs.
     pub(crate) fn at(&self, url: &str) -> Self {
         Self {
@@ -115,7 +182,7 @@ impl Agent {
         let params = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": {},
-            "clientInfo": { "name": "test", "version": "1" },
+            "clientInfo": { "name": self.name.0, "version": self.name.1 },
         });
         let response = self.request(1, "initialize", params).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -196,6 +263,12 @@ impl Agent {
         result.text
     }
 
+    /// Ends the session, as clients do that close cleanly.
+    pub(crate) async fn end(&self) {
+        let response = self.send(Method::DELETE, &[], String::new()).await;
+        assert!(response.status().is_success(), "{}", response.status());
+    }
+
     /// Opens the stream of the session.
     pub(crate) async fn listen(&self) -> Events {
         let headers = [("accept", "text/event-stream")];
@@ -229,6 +302,8 @@ impl Agent {
             ("accept", "application/json, text/event-stream"),
             ("content-type", "application/json"),
         ];
+        let agent = format!("{}/{}", self.name.0, self.name.1);
+        all.push(("user-agent", &agent));
         if let Some(session) = &self.session {
             all.push(("mcp-session-id", session));
             all.push(("mcp-protocol-version", "2025-11-25"));

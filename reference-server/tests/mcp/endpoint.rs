@@ -41,6 +41,8 @@ async fn lists_its_tools_with_schemas_that_every_client_understands() {
             "createTask",
             "updateTaskStatus",
             "reply",
+            "downloadAttachment",
+            "getAttachment",
         ];
         assert_eq!(names, expected);
         for tool in tools {
@@ -52,8 +54,12 @@ async fn lists_its_tools_with_schemas_that_every_client_understands() {
                 assert!(property["description"].is_string(), "{name}: {property}");
             }
         }
+        // Nor can some follow a reference.
+        assert!(!answer.to_string().contains("$ref"), "{answer}");
         let create = &tools[4]["inputSchema"];
         assert_eq!(create["required"], json!(["title", "body"]));
+        let file = &create["properties"]["attachments"]["items"];
+        assert_eq!(file["required"], json!(["filename", "data"]));
     }
 }
 

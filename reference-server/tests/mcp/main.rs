@@ -1,5 +1,7 @@
 //! MCP against the real binary, over HTTP, in both eras.
 
+mod activity;
+mod attachments;
 mod client;
 #[path = "../server/common.rs"]
 #[expect(
@@ -8,7 +10,9 @@ mod client;
 )]
 mod common;
 mod endpoint;
+mod permissions;
 mod push;
 mod rotation;
+mod settings;
 mod tools;
 mod waiting;

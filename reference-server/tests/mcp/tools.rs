@@ -148,7 +148,7 @@ async fn refuses_with_a_sentence_that_says_what_to_do() {
         (
             "createTask",
             json!({ "title": "x", "body": "", "attachments": [{}] }),
-            "not supported",
+            "missing field `filename`",
         ),
         (
             "createTask",
@@ -193,7 +193,7 @@ async fn refuses_with_a_sentence_that_says_what_to_do() {
         (
             "reply",
             json!({ "chatId": id, "text": "x", "attachments": ["a"] }),
-            "not supported",
+            "invalid type",
         ),
         ("getTask", json!({ "taskId": unknown }), "listTasks"),
         ("getTask", json!({ "taskId": "../../x" }), "11 characters"),

@@ -47,10 +47,27 @@ fn lists_workspaces_with_archived_ones() {
     let receipt = home.json(&["workspace", "archive", &archived.id]);
     assert_eq!(receipt, json!({"sessions_ended": 0, "streams_severed": 0}));
     let expected = json!({"workspaces": [
-        {"id": kept.id, "name": "kept", "archived": false},
-        {"id": archived.id, "name": "gone", "archived": true},
+        {"id": kept.id, "name": "kept", "archived": false, "needs_you": 0, "connections": 0},
+        {"id": archived.id, "name": "gone", "archived": true, "needs_you": 0, "connections": 0},
     ]});
     assert_eq!(home.json(&["workspace", "list"]), expected);
+}
+
+#[test]
+fn changes_the_state_of_a_task_and_who_is_to_do_it() {
+    let home = Home::new();
+    let _server = home.serve();
+    home.create_workspace("acme");
+    let task = add_task(&home, "body");
+    let of_task = ["--workspace", "acme", "--task", &task];
+    let status = [&["task", "status", "--status", "blocked"][..], &of_task].concat();
+    assert_eq!(home.json(&status)["task"]["status"], "blocked");
+    let assign = [&["task", "assign", "--assignee", "human"][..], &of_task].concat();
+    assert_eq!(home.json(&assign)["task"]["assignee"], "human");
+    let list = home.json(&["workspace", "list"]);
+    assert_eq!(list["workspaces"][0]["needs_you"], 1);
+    let printed = home.run(&status).stdout;
+    assert_eq!(printed, format!("{task}  blocked     human  title\n"));
 }
 
 #[test]
@@ -62,7 +79,14 @@ fn creates_lists_rotates_and_revokes_tokens() {
         assert_eq!(fields(&created["token"]), ["generation", "id", "name"]);
 
         let rotated = home.json(&["token", "rotate", "--workspace", &id]);
-        let expected = ["generation", "secret", "sessions_ended", "streams_severed"];
+        let expected = [
+            "cut",
+            "generation",
+            "microseconds",
+            "secret",
+            "sessions_ended",
+            "streams_severed",
+        ];
         assert_eq!(fields(&rotated), expected);
         assert_eq!(rotated["generation"], 2);
 
@@ -83,9 +107,12 @@ fn creates_lists_rotates_and_revokes_tokens() {
         ];
         assert_eq!(shown, expected);
         let expected = [
+            "connections",
             "created_at",
+            "created_by",
             "generation",
             "id",
+            "last_used",
             "last_used_at",
             "name",
             "state",
@@ -169,7 +196,17 @@ fn shows_a_task_with_all_of_its_conversation() {
     drop(connection);
     let show = ["task", "show", "--workspace", "acme", "--task", &task];
     let shown = home.json(&show);
-    assert_eq!(fields(&shown), ["messages", "task"]);
+    let parts = [
+        "approvals",
+        "attachments",
+        "messages",
+        "previous_cursor",
+        "task",
+        "timeline",
+    ];
+    assert_eq!(fields(&shown), parts);
+    assert_eq!(shown["timeline"][0]["what"], "created");
+    assert_eq!(shown["timeline"][0]["actor_name"], "command line");
     let mut expected = shown["task"].clone();
     let body = expected.as_object_mut().unwrap().remove("body");
     assert_eq!(body, Some(json!("first line\nsecond line")));
@@ -177,7 +214,10 @@ fn shows_a_task_with_all_of_its_conversation() {
     assert_eq!(list["tasks"], json!([expected]));
     let messages = shown["messages"].as_array().unwrap();
     assert_eq!(messages.len(), 205);
-    assert_eq!(fields(&messages[0]), ["author", "created_at", "id", "text"]);
+    assert_eq!(
+        fields(&messages[0]),
+        ["author", "author_name", "created_at", "id", "text"]
+    );
     for (number, message) in messages.iter().enumerate() {
         assert_eq!(message["text"], format!("answer {number}"));
         assert_eq!(message["author"], "agent");
@@ -528,4 +568,15 @@ fn help_and_version_are_no_failures() {
         assert_eq!((done.code, done.stderr.as_str()), (0, ""));
         assert!(done.stdout.contains("wst"));
     }
+}
+
+#[test]
+fn health_is_that_of_a_running_server() {
+    let home = Home::new();
+    assert_eq!(home.failure(&["health"]), (1, "no_data_dir".to_owned()));
+    let server = home.serve();
+    assert_eq!(home.run(&["health"]).stdout, "ok\n");
+    assert_eq!(home.json(&["health"])["status"], "ok");
+    drop(server);
+    assert_eq!(home.failure(&["health"]), (1, "unavailable".to_owned()));
 }

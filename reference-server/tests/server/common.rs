@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -52,6 +53,15 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
+}
+
+/// Says that something is over when it is dropped, also by a test that fails.
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Home {
@@ -143,10 +153,15 @@ impl Home {
     }
 
     pub(crate) fn serve_with(&self, arguments: &[&str]) -> Server {
+        self.serve_alone(&[&["--listen", "127.0.0.1:0"], arguments].concat())
+    }
+
+    /// The same without an option of our own.
+    pub(crate) fn serve_alone(&self, arguments: &[&str]) -> Server {
         let log = self.path("log");
         let written = File::options().create(true).append(true).open(&log);
         let mut child = self
-            .command(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat())
+            .command(&[&["serve"], arguments].concat())
             .stdout(Stdio::piped())
             .stderr(written.unwrap())
             .spawn()
@@ -154,7 +169,9 @@ impl Home {
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://");
+        let url = line.trim().strip_prefix("listening on http");
+        let address =
+            url.and_then(|url| url.strip_prefix("://").or_else(|| url.strip_prefix("s://")));
         let address = address.unwrap_or_else(|| panic!("{line:?} {}", read(&log)));
         Server {
             address: address.to_owned(),
@@ -203,6 +220,22 @@ impl Server {
         read(&self.log)
     }
 
+    /// Asks the admin listener, wherever it said that it is.
+    pub(crate) fn ask_admin(&self, path: &str, host: &str) -> Answer {
+        let log = self.log();
+        let (_, said) = log.rsplit_once("admin on http://").unwrap();
+        let address = said.lines().next().unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        exchange(stream, &head)
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        let answer = self.ask_admin("/metrics", "127.0.0.1");
+        assert_eq!(answer.status, 200);
+        answer.body
+    }
+
     pub(crate) fn connect(&self) -> TcpStream {
         TcpStream::connect(&self.address).unwrap()
     }
@@ -225,19 +258,7 @@ impl Server {
 
     /// Sends bytes as they are.
     pub(crate) fn send(&self, request: &str) -> Answer {
-        let mut stream = self.connect();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        Answer {
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            head: head.to_owned(),
-            body: body.to_owned(),
-        }
+        exchange(self.connect(), request)
     }
 
     /// Returns the status that a token gets at a workspace.
@@ -297,6 +318,21 @@ impl From<std::process::Output> for Done {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+}
+
+fn exchange(mut stream: TcpStream, request: &str) -> Answer {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_owned(),
+        body: body.to_owned(),
     }
 }
 

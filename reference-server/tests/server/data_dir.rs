@@ -34,6 +34,7 @@ fn nobody_but_the_owner_can_use_any_file() {
         ".gitignore",
         "control.sock",
         "lock",
+        "setup-link",
         "workspaces.db",
         "workspaces.db-shm",
         "workspaces.db-wal",

@@ -111,14 +111,17 @@ fn discovery_is_answered_at_once_and_repeats_nothing() {
         ("/.well-known/oauth-authorization-server", 404),
         ("/.well-known/openid-configuration", 404),
         ("/nothing/here", 404),
-        ("/api/v1/workspaces", 404),
+        ("/api/v1/workspaces", 401),
     ] {
         let target = format!("{path}?token={}&x=secret-query", workspace.secret);
         let answer = server.ask("GET", &target, &[]);
         assert_eq!(answer.status, expected, "{path}");
         assert!(answer.head.contains("application/json"), "{path}");
         let _: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-        assert!(answer.head.contains("no-store") && answer.head.contains("no-referrer"));
+        assert!(
+            answer.head.contains("no-store") && answer.head.contains("no-referrer"),
+            "{path}"
+        );
         let all = format!("{}{}", answer.head, answer.body);
         assert!(!all.contains("secret-query") && !all.contains(&workspace.secret[90..120]));
     }
@@ -126,6 +129,16 @@ fn discovery_is_answered_at_once_and_repeats_nothing() {
     let described = server.ask("GET", &described, &[]);
     let described: serde_json::Value = serde_json::from_str(&described.body).unwrap();
     assert_eq!(described["resource"], *workspace.mcp_url);
+}
+
+#[test]
+fn a_browser_that_asks_for_what_is_not_there_gets_a_page() {
+    let home = Home::new();
+    let server = home.serve();
+    let answer = server.ask("GET", "/nothing/here", &[("accept", "text/html,*/*;q=0.8")]);
+    assert_eq!(answer.status, 404);
+    assert!(answer.body.contains("There is no such page."));
+    assert!(answer.head.contains("content-security-policy") && answer.head.contains("no-store"));
 }
 
 #[test]
@@ -171,18 +184,27 @@ fn registration_is_refused_in_the_words_of_rfc_7591() {
     assert!(error["error_description"].is_string());
 }
 
+/// A login opens the API, on the server's own hosts; a workspace token opens it nowhere.
 #[test]
-fn the_api_is_not_on_the_public_listener() {
+fn a_workspace_token_opens_no_api() {
     let home = Home::new();
     let server = home.serve();
     let workspace = home.create_workspace("acme");
     let bearer = format!("Bearer {}", workspace.secret);
+    let cookie = format!("wst={}", workspace.secret);
     let own = format!("{}.mcp.localhost", workspace.id);
-    for host in [server.address(), &own] {
-        let headers = [("host", host), ("authorization", &bearer)];
-        let answer = server.ask("GET", "/api/v1/workspaces", &headers);
-        assert_eq!(answer.status, 404, "{host}");
-        assert!(!answer.body.contains("acme"));
+    for (host, expected) in [(server.address(), 401), (&own, 404)] {
+        for credential in [("authorization", &bearer), ("cookie", &cookie)] {
+            // Behind a workspace's own host the token layer comes first, and sees no cookie.
+            let expected = match (expected, credential.0) {
+                (404, "cookie") => 401,
+                _ => expected,
+            };
+            let headers = [("host", host), (credential.0, credential.1.as_str())];
+            let answer = server.ask("GET", "/api/v1/workspaces", &headers);
+            assert_eq!(answer.status, expected, "{host} {}", credential.0);
+            assert!(!answer.body.contains("acme"));
+        }
     }
 }
 

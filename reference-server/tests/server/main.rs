@@ -1,11 +1,15 @@
 //! Tests of the real binary: each has a data directory and a port of its own.
 
+mod backup;
 mod cli;
 mod common;
 mod config;
 mod data_dir;
 mod fixtures;
+mod health;
 mod http;
+mod keys;
+mod listening;
 mod refusals;
 mod rotation;
 mod secrets;

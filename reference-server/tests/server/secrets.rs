@@ -10,31 +10,31 @@ const PIECE: usize = 12;
 
 /// Finds pieces of secrets.
 #[derive(Default)]
-struct Detector {
+pub(crate) struct Detector {
     pieces: HashSet<[u8; PIECE]>,
 }
 
 impl Detector {
     /// Looks for every piece of a token's payload and signature; the header is public.
-    fn watch_token(&mut self, token: &str) {
+    pub(crate) fn watch_token(&mut self, token: &str) {
         for segment in token.split('.').skip(1) {
             self.watch(segment.as_bytes());
         }
     }
 
-    fn watch(&mut self, secret: &[u8]) {
+    pub(crate) fn watch(&mut self, secret: &[u8]) {
         let pieces = secret.windows(PIECE);
         self.pieces
             .extend(pieces.map(|piece| <[u8; PIECE]>::try_from(piece).unwrap()));
     }
 
-    fn finds_any_in(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn finds_any_in(&self, bytes: &[u8]) -> bool {
         bytes
             .windows(PIECE)
             .any(|window| self.pieces.contains(window))
     }
 
-    fn assert_clean(&self, path: &Path) {
+    pub(crate) fn assert_clean(&self, path: &Path) {
         let bytes = fs::read(path).unwrap();
         assert!(!self.finds_any_in(&bytes), "{}", path.display());
     }
@@ -201,7 +201,7 @@ fn send_with_body(
     format!("{}\r\n\r\n{}", answer.head, answer.body)
 }
 
-fn keys(home: &Home) -> Vec<String> {
+pub(crate) fn keys(home: &Home) -> Vec<String> {
     let text = fs::read_to_string(home.key_file()).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines

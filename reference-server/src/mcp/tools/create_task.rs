@@ -2,9 +2,8 @@
 
 use rmcp::schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::{AgentTool, Call, Refusal};
+use super::{AgentTool, Call, Refusal, attachment::AttachmentArgument};
 use crate::tasks::{Actor, NewTask};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -19,10 +18,9 @@ pub(super) struct CreateTask {
     #[serde(default)]
     #[schemars(with = "String", extend("enum" = ["agent", "human"]))]
     assignee: Option<String>,
-    /// Not supported, and so not in the schema; clients of other servers may send an empty list.
+    /// Files that come with it, at most 8.
     #[serde(default)]
-    #[schemars(skip)]
-    attachments: Vec<Value>,
+    attachments: Vec<AttachmentArgument>,
 }
 
 impl AgentTool for CreateTask {
@@ -31,16 +29,14 @@ impl AgentTool for CreateTask {
     const READ_ONLY: bool = false;
 
     async fn run(self, call: &Call<'_>) -> Result<String, Refusal> {
-        if !self.attachments.is_empty() {
-            return Err(Refusal::attachments());
-        }
+        let files = AttachmentArgument::decode_all(self.attachments)?;
         let assignee = self.assignee.as_deref().map(str::parse::<Actor>);
         let task = NewTask {
             title: self.title,
             body: self.body,
             assignee: assignee.transpose()?.unwrap_or_default(),
         };
-        let task = call.tasks.create(call.author(), task).await?;
+        let task = call.tasks.create(call.author(), task, files).await?;
         Ok(format!("task created with id={}", task.id))
     }
 }

@@ -7,7 +7,7 @@ use rmcp::schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use super::{AgentTool, Call, Refusal};
+use super::{AgentTool, Call, Refusal, attachment};
 use crate::tasks::{
     Actor, Event, MAX_PAGE, Message, MessageId, PageRequest, Subscription, Task, TaskId,
 };
@@ -78,6 +78,7 @@ impl GetTask {
         }
         let task = call.tasks.get(call.workspace(), task).await?;
         let mut text = describe("Task details:", &task);
+        list_attachments(call, &task.id, &mut text).await?;
         if self.include_conversation || !messages.is_empty() {
             tell(&mut text, &messages);
         }
@@ -136,7 +137,7 @@ async fn new_task(events: &mut Subscription) {
     loop {
         match events.next().await {
             Event::TaskAdded(task) if task.assignee == Actor::Agent => return,
-            Event::Missed => return,
+            Event::TaskOffered(_) | Event::Missed => return,
             Event::TaskAdded(_) | Event::MessageAdded(_) => {}
         }
     }
@@ -155,6 +156,8 @@ async fn await_message(
     if let Some(found) = look_for_message(call, task, &mut cursor).await? {
         return Ok(Some(found));
     }
+    // Whoever waits for people asks them, in whatever words it said so.
+    call.tasks.agent_waits(call.lease(), task).await?;
     loop {
         let event = tokio::select! {
             event = events.next() => event,
@@ -172,7 +175,7 @@ async fn await_message(
                     return Ok(Some(found));
                 }
             }
-            Event::MessageAdded(_) | Event::TaskAdded(_) => {}
+            Event::MessageAdded(_) | Event::TaskAdded(_) | Event::TaskOffered(_) => {}
         }
     }
 }
@@ -212,6 +215,23 @@ fn describe(heading: &str, task: &Task) -> String {
         task.status.as_str(),
         task.body,
     )
+}
+
+/// Adds the task's files, if there are any.
+async fn list_attachments(
+    call: &Call<'_>,
+    task: &TaskId,
+    text: &mut String,
+) -> Result<(), Refusal> {
+    let attachments = call.tasks.attachments(call.workspace(), task).await?;
+    if !attachments.is_empty() {
+        text.push_str("\n\nAttachments, for downloadAttachment or getAttachment:");
+    }
+    for attachment in &attachments {
+        text.push('\n');
+        text.push_str(&attachment::describe(attachment));
+    }
+    Ok(())
 }
 
 fn tell(text: &mut String, messages: &[Message]) {

@@ -3,7 +3,9 @@
 //! Every result is one block of text. What goes wrong is a result as well, marked as an error, with a
 //! sentence that tells the agent what to do: clients show their model a result, but hide a protocol error.
 
+mod attachment;
 mod create_task;
+mod download_attachment;
 mod get_next_task;
 mod get_task;
 mod get_workspace;
@@ -25,6 +27,7 @@ use tower_workspace_token_mcp::{client_presence, verified_token};
 
 use crate::tasks::{Author, Tasks};
 use create_task::CreateTask;
+use download_attachment::{DownloadAttachment, GetAttachment};
 use get_next_task::GetNextTask;
 use get_task::GetTask;
 use get_workspace::GetWorkspace;
@@ -97,6 +100,8 @@ pub(super) fn all() -> Vec<Tool> {
         describe::<CreateTask>(),
         describe::<UpdateTaskStatus>(),
         describe::<Reply>(),
+        describe::<DownloadAttachment>(),
+        describe::<GetAttachment>(),
     ]
 }
 
@@ -122,6 +127,8 @@ pub(super) async fn call(
         CreateTask::NAME => run::<CreateTask>(params, &call).await,
         UpdateTaskStatus::NAME => run::<UpdateTaskStatus>(params, &call).await,
         Reply::NAME => run::<Reply>(params, &call).await,
+        DownloadAttachment::NAME => run::<DownloadAttachment>(params, &call).await,
+        GetAttachment::NAME => run::<GetAttachment>(params, &call).await,
         _ => Err(ErrorData::invalid_params(
             "There is no such tool. Call tools/list to see those there are.",
             None,

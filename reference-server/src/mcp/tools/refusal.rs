@@ -19,13 +19,6 @@ impl Refusal {
             "The arguments do not fit {tool}: {problem}. Correct them and call it again."
         ))
     }
-
-    /// Attachments were sent, which this server has no place for.
-    pub(super) fn attachments() -> Self {
-        Self::new(
-            "Attachments are not supported here. Put their contents into the text and call again.",
-        )
-    }
 }
 
 impl From<TaskError> for Refusal {
@@ -37,6 +30,13 @@ impl From<TaskError> for Refusal {
             TaskErrorKind::Invalid(problem) => {
                 return Self(format!("Not done: {problem}. Correct it and call again."));
             }
+            TaskErrorKind::NoAttachment => {
+                "There is no attachment with this id in this task. Call getTask with the taskId to see those there are."
+            }
+            TaskErrorKind::AgentGone
+            | TaskErrorKind::AlreadyAnswered
+            | TaskErrorKind::NoApproval
+            | TaskErrorKind::NoRule => return Self(format!("Not done: {error}.")),
             TaskErrorKind::NoTask => {
                 "There is no task with this id in this workspace. Call listTasks to see those there are."
             }

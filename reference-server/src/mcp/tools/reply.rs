@@ -2,9 +2,8 @@
 
 use rmcp::schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::{AgentTool, Call, Refusal};
+use super::{AgentTool, Call, Refusal, attachment::AttachmentArgument};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
@@ -14,10 +13,9 @@ pub(super) struct Reply {
     chat_id: String,
     /// What to say.
     text: String,
-    /// Not supported, and so not in the schema; clients of other servers may send an empty list.
+    /// Files that come with it, at most 8.
     #[serde(default)]
-    #[schemars(skip)]
-    attachments: Vec<Value>,
+    attachments: Vec<AttachmentArgument>,
 }
 
 impl AgentTool for Reply {
@@ -27,11 +25,11 @@ impl AgentTool for Reply {
     const READ_ONLY: bool = false;
 
     async fn run(self, call: &Call<'_>) -> Result<String, Refusal> {
-        if !self.attachments.is_empty() {
-            return Err(Refusal::attachments());
-        }
+        let files = AttachmentArgument::decode_all(self.attachments)?;
         let task = self.chat_id.parse()?;
-        call.tasks.reply(call.author(), &task, self.text).await?;
+        call.tasks
+            .reply(call.author(), &task, self.text, files)
+            .await?;
         Ok("reply sent".to_owned())
     }
 }

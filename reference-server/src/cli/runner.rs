@@ -2,21 +2,24 @@
 
 use std::{path::Path, time::Duration};
 
+use super::progress::Progress;
 use crate::{
-    actions::Action,
+    actions::{Action, JobProgress},
     app::App,
+    caller::Caller,
     control::ControlClient,
     data_dir::{DataDir, DataDirLock, keys::KeySource},
     error::{AppError, ErrorCode},
+    progress::JobKind,
 };
 
 /// Runs actions.
 #[derive(Debug)]
-pub(super) enum Caller {
+pub(super) enum Runner {
     /// In this process, which holds the data directory meanwhile.
     Direct(App),
     /// In the server.
-    Server(ControlClient),
+    Server(ControlClient, DataDir),
 }
 
 /// How often, and how long between, a directory is tried that another process holds without being
@@ -24,7 +27,7 @@ pub(super) enum Caller {
 const ATTEMPTS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 
-impl Caller {
+impl Runner {
     /// Finds out who holds the data directory at `path`.
     pub(super) async fn find(path: &Path, keys: &KeySource) -> Result<Self, AppError> {
         let data_dir = DataDir::open(path)?;
@@ -33,7 +36,7 @@ impl Caller {
                 return Self::direct(&data_dir, lock, keys).await;
             }
             if let Ok(client) = ControlClient::connect(&data_dir).await {
-                return Ok(Self::Server(client));
+                return Ok(Self::Server(client, data_dir));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -67,8 +70,43 @@ impl Caller {
 
     pub(super) async fn call<A: Action>(&self, action: A) -> Result<A::Outcome, AppError> {
         match self {
-            Self::Direct(app) => action.run(app).await,
-            Self::Server(client) => client.call(&action).await,
+            Self::Direct(app) => app.perform(action, &Caller::CommandLine).await,
+            Self::Server(client, _) => client.call(&action).await,
+        }
+    }
+
+    /// The same for work that takes a while, and shows how far it has come.
+    pub(super) async fn call_showing<A: Action>(
+        &self,
+        action: A,
+        job: JobKind,
+        mut progress: Progress,
+    ) -> Result<A::Outcome, AppError> {
+        let asking = self.again().await;
+        let mut call = std::pin::pin!(self.call(action));
+        loop {
+            tokio::select! {
+                outcome = &mut call => return outcome,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+            // Who cannot be asked how far the work is may well be at work.
+            if let Some(asking) = &asking
+                && let Ok(standing) = asking.call(JobProgress { job }).await
+            {
+                progress.set(standing.done, standing.total);
+            }
+        }
+    }
+
+    /// Returns another way to the same end: a connection answers one call at a time.
+    async fn again(&self) -> Option<Self> {
+        match self {
+            Self::Direct(app) => Some(Self::Direct(app.clone())),
+            Self::Server(_, data_dir) => {
+                let data_dir = data_dir.reopen().ok()?;
+                let client = ControlClient::connect(&data_dir).await.ok()?;
+                Some(Self::Server(client, data_dir))
+            }
         }
     }
 }

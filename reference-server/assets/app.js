@@ -1,0 +1,126 @@
+// What pages do beyond links and forms. Each part is an addition: without it, the page still works.
+(() => {
+  'use strict';
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // Times in the reader's own zone.
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  function showTimes() {
+    for (const time of all('time[datetime]:not([data-shown])')) {
+      const at = new Date(time.dateTime);
+      if (isNaN(at)) continue;
+      time.textContent = format.format(at);
+      time.title = time.dateTime;
+      time.dataset.shown = '';
+    }
+  }
+
+  // One-time links: the secret stands behind the #, where no server sees it, and not for long.
+  function takeLink() {
+    const field = document.querySelector('[data-link]');
+    if (!field || location.hash.length < 20) return;
+    field.value = location.hash.slice(1);
+    history.replaceState(null, '', location.pathname);
+    field.closest('label').hidden = true;
+  }
+
+  // Copying, with the text selected for the hand where the browser does not let us.
+  async function copy(button) {
+    const source = document.getElementById(button.dataset.copy);
+    const text = source.value ?? source.textContent;
+    const said = button.parentElement.querySelector('[data-copied]');
+    let words = 'Copied.';
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      if (source.select) { source.focus(); source.select(); }
+      else { getSelection().selectAllChildren(source); }
+      words = 'Selected: press Ctrl+C (⌘C) to copy.';
+    }
+    if (said) said.textContent = words;
+  }
+
+  // Secrets leave the page when the reader leaves it, so that "back" shows none.
+  function wipe() {
+    for (const secret of all('[data-secret]')) {
+      if ('value' in secret) secret.value = '';
+      secret.textContent = '';
+    }
+  }
+
+  // "I saved it" comes last: it opens the way on.
+  function gate(box) {
+    const way = document.getElementById(box.dataset.gate);
+    if (way) way.toggleAttribute('inert', !box.checked);
+  }
+
+  // One choice of several shown at a time.
+  function pick(select) {
+    for (const part of all(`[data-pick="${select.id}"]`)) part.hidden = part.dataset.value !== select.value;
+  }
+
+  // Buttons that need the name typed first.
+  function confirmName(field) {
+    field.form.querySelector('button').disabled = field.value.trim() !== field.dataset.confirm;
+  }
+
+  // Told by the browser when somebody is needed: by one page of all, also in the background.
+  function notifications() {
+    const card = document.querySelector('[data-notifications]');
+    if (!('Notification' in window) || !navigator.locks) return;
+    if (card) {
+      const state = card.querySelector('[data-notifications-state]');
+      const show = () => {
+        state.textContent = { granted: 'They are allowed.', denied: 'The browser was told to show none: change it in its settings.', default: '' }[Notification.permission];
+        card.querySelector('button').disabled = Notification.permission !== 'default';
+      };
+      card.hidden = false;
+      show();
+      card.querySelector('button').onclick = () => Notification.requestPermission().then(show);
+    }
+    if (Notification.permission !== 'granted' || !document.getElementById('live')) return;
+    navigator.locks.request('wst-notify', () => new Promise((done) => {
+      const events = new EventSource('/live?notify=true');
+      events.addEventListener('needs-you', (event) => {
+        const need = JSON.parse(event.data);
+        const shown = new Notification(need.title, { body: need.body, tag: need.url });
+        shown.onclick = () => { window.focus(); location.assign(need.url); };
+      });
+      addEventListener('pagehide', () => { events.close(); done(); });
+    }));
+  }
+
+  // A form that mints something is sent once: the answer to a double click would show no secret.
+  addEventListener('submit', (event) => {
+    const once = event.target.elements?.namedItem('once');
+    if (!once) return;
+    if ('sent' in once.dataset) event.preventDefault();
+    once.dataset.sent = '';
+  });
+  addEventListener('click', (event) => {
+    const button = event.target.closest?.('[data-copy]');
+    if (button) copy(button);
+  });
+  addEventListener('input', (event) => {
+    if (event.target.dataset?.confirm !== undefined) confirmName(event.target);
+  });
+  addEventListener('change', (event) => {
+    if (event.target.dataset?.gate) gate(event.target);
+    if (event.target.dataset?.picker !== undefined) pick(event.target);
+  });
+  addEventListener('pagehide', wipe);
+  // A page that comes back out of the browser's memory has missed something.
+  addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
+  document.addEventListener('htmx:after:swap', showTimes);
+  // The login is over, or the server is another one: the page asks for itself, and is led to the login.
+  document.addEventListener('htmx:sse:error', (event) => {
+    if ([401, 403, 404].includes(event.detail?.status)) location.reload();
+  });
+
+  showTimes();
+  takeLink();
+  all('[data-gate]').forEach(gate);
+  all('[data-picker]').forEach(pick);
+  all('[data-confirm]').forEach(confirmName);
+  notifications();
+})();

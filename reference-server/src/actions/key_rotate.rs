@@ -1,0 +1,64 @@
+//! Taking new keys: from here on they sign and seal, and the former ones open what is there.
+
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tower_workspace_token::{
+    authority::Keys,
+    cipher::{InvalidKeyRing, KeyRing, RingKey},
+};
+
+use super::{Access, Action, KeyLines};
+use crate::{app::App, audit::Note, caller::Caller, db::DatabaseError, error::AppError, key_check};
+
+/// Adds a new key to each ring as its primary.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyRotate {}
+
+impl Action for KeyRotate {
+    type Outcome = KeyLines;
+    const METHOD: Method = Method::POST;
+    const ROUTE: &'static str = "/keys/rotate";
+    const ACCESS: Access = Access::Administrator;
+
+    fn note(&self) -> Option<Note> {
+        Some(Note::new("key.rotate"))
+    }
+
+    async fn run(self, app: &App, _caller: &Caller) -> Result<KeyLines, AppError> {
+        let _turn = app.keys().turn().await;
+        // No token is being minted meanwhile, so none appears under the former keys later on.
+        let _alone = app.lifecycle().write().await;
+        let before = app.keys().read()?;
+        let new = Keys::generate().map_err(anyhow::Error::from)?;
+        let keys = Keys {
+            signing: put_first(new.signing, &before.signing).map_err(anyhow::Error::from)?,
+            sealing: put_first(new.sealing, &before.sealing).map_err(anyhow::Error::from)?,
+        };
+        let used = key_check::used(&keys);
+        app.keys().replace(app.authority(), keys)?;
+        // After the file: a database that needs a key which is in no file would not open. If this does
+        // not come about, the next start does it.
+        app.database()
+            .write(move |transaction| {
+                key_check::note(transaction, &used)?;
+                Ok::<_, DatabaseError>(())
+            })
+            .await?;
+        let ids = app.keys().ids();
+        tracing::info!(signing = %ids.signing[0], sealing = %ids.sealing[0], "new keys");
+        let used = app.keys().in_use(app.authority()).await?;
+        Ok(KeyLines::of(app, &used))
+    }
+}
+
+/// Returns a ring with the primary of `new` and, as retired keys, all of `former`.
+fn put_first<K: RingKey + Clone>(
+    new: KeyRing<K>,
+    former: &KeyRing<K>,
+) -> Result<KeyRing<K>, InvalidKeyRing> {
+    former
+        .iter()
+        .try_fold(new, |ring, key| ring.with_retired(key.clone()))
+}

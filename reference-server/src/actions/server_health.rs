@@ -1,0 +1,109 @@
+//! How the server is: for the administrator's page. Nothing of it is a secret.
+
+use std::{fs, path::Path};
+
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Access, Action};
+use crate::{
+    app::App,
+    caller::Caller,
+    config::SettingLine,
+    db::{DatabaseError, meta},
+    error::AppError,
+    time,
+};
+
+/// Asks how the server is, and what it runs with.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServerHealth {}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Health {
+    pub(crate) version: String,
+    pub(crate) started_at: String,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) public_url: String,
+    pub(crate) database: DatabaseHealth,
+    pub(crate) last_backup: Option<LastBackup>,
+    pub(crate) keys: KeyHealth,
+    /// The effective options; none outside of a server.
+    pub(crate) configuration: Vec<SettingLine>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct DatabaseHealth {
+    pub(crate) path: String,
+    /// With what is in its log.
+    pub(crate) bytes: u64,
+    pub(crate) schema_version: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LastBackup {
+    pub(crate) at: String,
+    pub(crate) file: String,
+}
+
+/// The key rings in short; `KeyList` has the rest.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct KeyHealth {
+    pub(crate) file: String,
+    /// Ids, the primary first.
+    pub(crate) signing: Vec<String>,
+    pub(crate) sealing: Vec<String>,
+}
+
+impl Action for ServerHealth {
+    type Outcome = Health;
+    const METHOD: Method = Method::GET;
+    const ROUTE: &'static str = "/server/health";
+    const ACCESS: Access = Access::Administrator;
+
+    async fn run(self, app: &App, _caller: &Caller) -> Result<Health, AppError> {
+        let (schema_version, last_at, last_file) = app
+            .database()
+            .read(|snapshot| {
+                Ok::<_, DatabaseError>((
+                    meta::get(snapshot, meta::SCHEMA_VERSION)?,
+                    meta::get(snapshot, meta::LAST_BACKUP_AT)?,
+                    meta::get(snapshot, meta::LAST_BACKUP_FILE)?,
+                ))
+            })
+            .await?;
+        let last_at = last_at.and_then(|millis| millis.parse().ok());
+        let (started_at, uptime) = app.started();
+        let path = app.keys().store().path();
+        let ids = app.keys().ids();
+        let names = |ids: Vec<_>| ids.iter().map(ToString::to_string).collect();
+        Ok(Health {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: time::show(started_at),
+            uptime_seconds: uptime.as_secs(),
+            public_url: app.addresses().public_url().to_string(),
+            database: DatabaseHealth {
+                path: path.display().to_string(),
+                bytes: length(path) + length(&path.with_extension("db-wal")),
+                schema_version: schema_version.unwrap_or_default(),
+            },
+            last_backup: last_at.zip(last_file).map(|(at, file)| LastBackup {
+                at: time::rfc3339(at),
+                file,
+            }),
+            keys: KeyHealth {
+                file: app.keys().file().path().display().to_string(),
+                signing: names(ids.signing),
+                sealing: names(ids.sealing),
+            },
+            configuration: app.settings().to_vec(),
+        })
+    }
+}
+
+/// Returns the length of a file; 0 if there is none.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}

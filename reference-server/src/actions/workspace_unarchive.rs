@@ -1,0 +1,50 @@
+//! Taking an archived workspace back.
+
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Access, Action, workspace_ref};
+use crate::{app::App, audit::Note, caller::Caller, error::AppError, live::Topic, workspaces};
+
+/// Takes an archived workspace back among the others. Its tokens stay dead: it needs new ones.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkspaceUnarchive {
+    pub(crate) workspace: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct WorkspaceUnarchived {}
+
+impl Action for WorkspaceUnarchive {
+    type Outcome = WorkspaceUnarchived;
+    const METHOD: Method = Method::POST;
+    const ROUTE: &'static str = "/workspaces/{workspace}/unarchive";
+    const ACCESS: Access = Access::Owner;
+
+    fn workspace(&mut self) -> Option<&mut String> {
+        Some(&mut self.workspace)
+    }
+
+    fn note(&self) -> Option<Note> {
+        Some(Note::new("workspace.unarchive"))
+    }
+
+    async fn run(self, app: &App, _caller: &Caller) -> Result<WorkspaceUnarchived, AppError> {
+        let _alone = app.lifecycle().write().await;
+        let workspace = workspace_ref::find(app, &self.workspace).await?;
+        if !workspace.archived {
+            return Ok(WorkspaceUnarchived {});
+        }
+        let id = workspace.id;
+        // An interrupted archiving may have left tokens alive that nobody expects any more.
+        app.authority().revoke_all(&id).await?;
+        app.database()
+            .write(move |transaction| workspaces::unarchive(transaction, &id))
+            .await?;
+        app.live().announce(Some(&id), Topic::Settings);
+        tracing::info!(workspace = %id, "workspace taken back");
+        Ok(WorkspaceUnarchived {})
+    }
+}

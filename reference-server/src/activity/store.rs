@@ -1,0 +1,430 @@
+//! The tables: last uses, known clients, refused uses and hours. Each is bounded in rows.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use rusqlite::{Connection, Row, Transaction, named_params, params};
+use tower_workspace_token::id::{SlotKey, WorkspaceId};
+
+use super::{
+    Client,
+    hours::Counted,
+    trail::{Attempt, Times},
+};
+use crate::db::DatabaseError;
+
+/// What is written at once.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) uses: Vec<Use>,
+    pub(super) hours: Vec<Counted>,
+    pub(super) trail: Vec<(Attempt, Times)>,
+    /// Milliseconds since 1970.
+    pub(super) now: i64,
+}
+
+/// A use of a token.
+#[derive(Clone, Debug)]
+pub(super) struct Use {
+    pub(super) key: SlotKey,
+    pub(super) generation: u64,
+    pub(super) client: Client,
+    pub(super) agent: Client,
+    pub(super) address: Option<IpAddr>,
+    /// Milliseconds since 1970.
+    pub(super) at: i64,
+}
+
+/// The last use of a slot.
+#[derive(Clone, Debug)]
+pub(crate) struct LastUse {
+    pub(crate) generation: u64,
+    /// Milliseconds since 1970.
+    pub(crate) at: i64,
+    pub(crate) client: Client,
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// A client that has used a slot from one address.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownClient {
+    pub(crate) slot: String,
+    pub(crate) client: Client,
+    pub(crate) address: Option<IpAddr>,
+    /// The generation that it used last.
+    pub(crate) generation: u64,
+    /// Milliseconds since 1970.
+    pub(crate) first_at: i64,
+    pub(crate) last_at: i64,
+}
+
+/// Uses of an old token, from one address and by one client.
+#[derive(Clone, Debug)]
+pub(crate) struct RejectedUse {
+    pub(crate) slot: String,
+    /// The generation that the token is of.
+    pub(crate) generation: u64,
+    /// By the name it had while its token was good, if it is known from there.
+    pub(crate) client: Client,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) times: u64,
+    /// Milliseconds since 1970.
+    pub(crate) first_at: i64,
+    pub(crate) last_at: i64,
+}
+
+/// One hour of a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hour {
+    /// Hours since 1970.
+    pub(crate) hour: i64,
+    pub(crate) calls: u64,
+    pub(crate) rejections: u64,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.uses.is_empty() && self.hours.is_empty() && self.trail.is_empty()
+    }
+
+    /// Writes it, and returns the workspaces of which the pages about tokens show something new.
+    pub(super) fn save(
+        &self,
+        transaction: &Transaction<'_>,
+    ) -> Result<Vec<WorkspaceId>, DatabaseError> {
+        let mut news = Vec::new();
+        for used in &self.uses {
+            if used.save(transaction)? {
+                news.push(used.key.workspace);
+            }
+        }
+        for counted in &self.hours {
+            add_to_hour(transaction, counted, self.now / MILLIS_PER_HOUR)?;
+        }
+        for (attempt, times) in &self.trail {
+            save_attempt(transaction, attempt, *times)?;
+            news.push(attempt.key.workspace);
+        }
+        news.sort_unstable();
+        news.dedup();
+        Ok(news)
+    }
+}
+
+impl Use {
+    /// Writes it, and returns whether it is the first of this client from there.
+    fn save(&self, transaction: &Transaction<'_>) -> Result<bool, DatabaseError> {
+        let (workspace, slot) = (self.key.workspace.as_str(), self.key.name.as_str());
+        let (generation, address) = (signed(self.generation), text(self.address));
+        transaction
+            .prepare_cached(
+                "INSERT INTO token_uses (workspace, slot, generation, at, client, version, address)
+                 SELECT :workspace, :slot, :generation, :at, :client, :version, :address
+                 WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = :workspace)
+                 ON CONFLICT (workspace, slot) DO UPDATE SET generation = :generation, at = :at,
+                     client = :client, version = :version, address = :address
+                 WHERE at <= :at",
+            )?
+            .execute(named_params! {
+                ":workspace": workspace, ":slot": slot, ":generation": generation,
+                ":at": self.at, ":client": self.client.name, ":version": self.client.version,
+                ":address": address,
+            })?;
+        let known = transaction
+            .prepare_cached(
+                "UPDATE token_clients SET agent = :agent, version = :version,
+                     generation = max(generation, :generation), last_at = max(last_at, :at)
+                 WHERE workspace = :workspace AND slot = :slot AND client = :client AND address = :address",
+            )?
+            .execute(named_params! {
+                ":workspace": workspace, ":slot": slot, ":generation": generation, ":at": self.at,
+                ":client": self.client.name, ":version": self.client.version,
+                ":agent": self.agent.name, ":address": address,
+            })?;
+        if known > 0 {
+            return Ok(false);
+        }
+        let added = transaction
+            .prepare_cached(
+                "INSERT INTO token_clients
+                     (workspace, slot, client, address, agent, version, generation, first_at, last_at)
+                 SELECT :workspace, :slot, :client, :address, :agent, :version, :generation, :at, :at
+                 WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = :workspace)",
+            )?
+            .execute(named_params! {
+                ":workspace": workspace, ":slot": slot, ":client": self.client.name,
+                ":address": address, ":agent": self.agent.name, ":version": self.client.version,
+                ":generation": generation, ":at": self.at,
+            })?;
+        forget_clients(transaction, workspace)?;
+        Ok(added > 0)
+    }
+}
+
+/// Forgets the clients that a workspace has not seen for longest, if there are too many.
+fn forget_clients(transaction: &Transaction<'_>, workspace: &str) -> Result<(), DatabaseError> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM token_clients WHERE (workspace, slot, client, address) IN (
+                 SELECT workspace, slot, client, address FROM token_clients WHERE workspace = ?1
+                 ORDER BY last_at DESC LIMIT -1 OFFSET ?2)",
+        )?
+        .execute(params![workspace, MAX_CLIENTS])?;
+    Ok(())
+}
+
+fn save_attempt(
+    transaction: &Transaction<'_>,
+    attempt: &Attempt,
+    times: Times,
+) -> Result<(), DatabaseError> {
+    if !add_to_attempt(transaction, attempt, times)? {
+        let rows: i64 = transaction
+            .prepare_cached("SELECT count(*) FROM token_rejections WHERE workspace = ?1")?
+            .query_row([attempt.key.workspace.as_str()], |row| row.get(0))?;
+        if rows < MAX_ATTEMPTS {
+            return insert_attempt(transaction, attempt, times);
+        }
+        let elsewhere = attempt.clone().elsewhere();
+        if !add_to_attempt(transaction, &elsewhere, times)? {
+            return insert_attempt(transaction, &elsewhere, times);
+        }
+    }
+    Ok(())
+}
+
+fn add_to_attempt(
+    transaction: &Transaction<'_>,
+    attempt: &Attempt,
+    times: Times,
+) -> Result<bool, DatabaseError> {
+    let known = transaction
+        .prepare_cached(
+            "UPDATE token_rejections SET times = times + :times, last_at = max(last_at, :last),
+                 version = :version
+             WHERE workspace = :workspace AND slot = :slot AND generation = :generation
+                 AND address = :address AND agent = :agent",
+        )?
+        .execute(named_params! {
+            ":workspace": attempt.key.workspace.as_str(), ":slot": attempt.key.name.as_str(),
+            ":generation": signed(attempt.generation), ":address": text(attempt.address),
+            ":agent": attempt.agent.name, ":version": attempt.agent.version,
+            ":times": signed(times.times), ":last": times.last,
+        })?;
+    Ok(known > 0)
+}
+
+fn insert_attempt(
+    transaction: &Transaction<'_>,
+    attempt: &Attempt,
+    times: Times,
+) -> Result<(), DatabaseError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO token_rejections
+                 (workspace, slot, generation, address, agent, version, times, first_at, last_at)
+             SELECT :workspace, :slot, :generation, :address, :agent, :version, :times, :first, :last
+             WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = :workspace)",
+        )?
+        .execute(named_params! {
+            ":workspace": attempt.key.workspace.as_str(), ":slot": attempt.key.name.as_str(),
+            ":generation": signed(attempt.generation), ":address": text(attempt.address),
+            ":agent": attempt.agent.name, ":version": attempt.agent.version,
+            ":times": signed(times.times), ":first": times.first, ":last": times.last,
+        })?;
+    Ok(())
+}
+
+fn add_to_hour(
+    transaction: &Transaction<'_>,
+    counted: &Counted,
+    hour: i64,
+) -> Result<(), DatabaseError> {
+    // A stranger may have named a workspace that there never was.
+    transaction
+        .prepare_cached(
+            "INSERT INTO activity_hours (workspace, hour, calls, rejections)
+             SELECT :workspace, :hour, :calls, :rejections
+             WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = :workspace)
+             ON CONFLICT (workspace, hour) DO UPDATE SET calls = calls + :calls,
+                 rejections = rejections + :rejections",
+        )?
+        .execute(named_params! {
+            ":workspace": counted.workspace.as_str(), ":hour": hour,
+            ":calls": signed(counted.calls), ":rejections": signed(counted.rejections),
+        })?;
+    Ok(())
+}
+
+/// Deletes hours and refused uses that are too old to be shown.
+pub(super) fn prune(transaction: &Transaction<'_>, now: i64) -> Result<(), DatabaseError> {
+    let oldest_hour = now / MILLIS_PER_HOUR - HOURS;
+    transaction.execute("DELETE FROM activity_hours WHERE hour < ?1", [oldest_hour])?;
+    let oldest = now - TRAIL_KEPT;
+    transaction.execute("DELETE FROM token_rejections WHERE last_at < ?1", [oldest])?;
+    Ok(())
+}
+
+/// Returns the last use of each slot of a workspace, by the slot's name.
+pub(crate) fn last_uses(
+    connection: &Connection,
+    workspace: &WorkspaceId,
+) -> Result<HashMap<String, LastUse>, DatabaseError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT slot, generation, at, client, version, address FROM token_uses WHERE workspace = ?1",
+    )?;
+    let rows = statement.query_map([workspace.as_str()], |row| {
+        let last_use = LastUse {
+            generation: unsigned(row, "generation")?,
+            at: row.get("at")?,
+            client: client(row)?,
+            address: address(row)?,
+        };
+        Ok((row.get("slot")?, last_use))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns the clients that have used tokens of a workspace, the one that was seen last first.
+pub(crate) fn clients(
+    connection: &Connection,
+    workspace: &WorkspaceId,
+) -> Result<Vec<KnownClient>, DatabaseError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT slot, client, version, address, generation, first_at, last_at
+         FROM token_clients WHERE workspace = ?1 ORDER BY last_at DESC, client, address",
+    )?;
+    let rows = statement.query_map([workspace.as_str()], known_client)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns the clients that used a slot for the first time at `since` or later, though others had used
+/// it before: what an owner may want to be reminded of.
+pub(crate) fn new_clients(
+    connection: &Connection,
+    workspace: &WorkspaceId,
+    since: i64,
+) -> Result<Vec<KnownClient>, DatabaseError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT slot, client, version, address, generation, first_at, last_at
+         FROM token_clients AS new
+         WHERE workspace = ?1 AND first_at >= ?2 AND EXISTS (
+             SELECT 1 FROM token_clients AS old
+             WHERE old.workspace = new.workspace AND old.slot = new.slot AND old.first_at < new.first_at)
+         ORDER BY first_at DESC",
+    )?;
+    let rows = statement.query_map(params![workspace.as_str(), since], known_client)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn known_client(row: &Row<'_>) -> rusqlite::Result<KnownClient> {
+    Ok(KnownClient {
+        slot: row.get("slot")?,
+        client: client(row)?,
+        address: address(row)?,
+        generation: unsigned(row, "generation")?,
+        first_at: row.get("first_at")?,
+        last_at: row.get("last_at")?,
+    })
+}
+
+/// Returns the refused uses of old tokens of a workspace, the last one first.
+///
+/// All that a refused request says of its client is its agent. Who used the slot under that agent from
+/// there, while the token was good, is most likely whom it is of.
+pub(crate) fn rejected_uses(
+    connection: &Connection,
+    workspace: &WorkspaceId,
+) -> Result<Vec<RejectedUse>, DatabaseError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT slot, generation, address, version, times, first_at, last_at, ifnull(
+             (SELECT known.client FROM token_clients AS known
+              WHERE known.workspace = refused.workspace AND known.slot = refused.slot
+                  AND known.agent = refused.agent AND known.address = refused.address
+                  AND refused.address <> ''
+              ORDER BY known.last_at DESC LIMIT 1), agent) AS client
+         FROM token_rejections AS refused WHERE workspace = ?1
+         ORDER BY last_at DESC, slot, generation DESC, address",
+    )?;
+    let rows = statement.query_map([workspace.as_str()], |row| {
+        Ok(RejectedUse {
+            slot: row.get("slot")?,
+            generation: unsigned(row, "generation")?,
+            client: client(row)?,
+            address: address(row)?,
+            times: unsigned(row, "times")?,
+            first_at: row.get("first_at")?,
+            last_at: row.get("last_at")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns the last hours of a workspace, oldest first, those included in which nothing happened.
+pub(crate) fn hours(
+    connection: &Connection,
+    workspace: &WorkspaceId,
+    now: i64,
+) -> Result<Vec<Hour>, DatabaseError> {
+    let last = now / MILLIS_PER_HOUR;
+    let mut statement = connection.prepare_cached(
+        "SELECT hour, calls, rejections FROM activity_hours WHERE workspace = ?1 AND hour > ?2",
+    )?;
+    let rows = statement.query_map(params![workspace.as_str(), last - HOURS], |row| {
+        let hour = Hour {
+            hour: row.get("hour")?,
+            calls: unsigned(row, "calls")?,
+            rejections: unsigned(row, "rejections")?,
+        };
+        Ok((hour.hour, hour))
+    })?;
+    let known: HashMap<i64, Hour> = rows.collect::<Result<_, _>>()?;
+    let empty = |hour| Hour {
+        hour,
+        calls: 0,
+        rejections: 0,
+    };
+    let all = (last - HOURS + 1)..=last;
+    Ok(all
+        .map(|hour| known.get(&hour).copied().unwrap_or(empty(hour)))
+        .collect())
+}
+
+fn client(row: &Row<'_>) -> rusqlite::Result<Client> {
+    Ok(Client {
+        name: row.get("client")?,
+        version: row.get("version")?,
+    })
+}
+
+fn address(row: &Row<'_>) -> rusqlite::Result<Option<IpAddr>> {
+    // What is no address is the empty text of an unknown one.
+    Ok(row.get::<_, String>("address")?.parse().ok())
+}
+
+fn text(address: Option<IpAddr>) -> String {
+    address
+        .map(|address| address.to_string())
+        .unwrap_or_default()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.try_into().unwrap_or_default())
+}
+
+pub(crate) const MILLIS_PER_HOUR: i64 = 3_600_000;
+
+/// How many hours are kept and shown.
+pub(crate) const HOURS: i64 = 48;
+
+/// How long refused uses are kept after the last one: 90 days.
+const TRAIL_KEPT: i64 = 90 * 24 * MILLIS_PER_HOUR;
+
+/// How many clients of a workspace are remembered.
+const MAX_CLIENTS: i64 = 500;
+
+/// How many refused uses of a workspace are told apart.
+const MAX_ATTEMPTS: i64 = 200;

@@ -1,0 +1,146 @@
+//! [`TallyLayer`]: counts what the token layer lets in and what it turns away. Stands around it.
+
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderValue, Request, Response, Uri, header::HOST, header::USER_AGENT};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+use tower_workspace_token::{id::WorkspaceId, layer::RequestAddress, rejection::Rejection};
+
+use super::{Activity, Client, figures};
+use crate::{addresses::Addresses, app::App, http::client_address::ClientAddress};
+
+/// Counts requests.
+#[derive(Clone, Debug)]
+pub(crate) struct TallyLayer {
+    /// Shared, since each request holds it.
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    activity: Activity,
+    addresses: Addresses,
+}
+
+/// The service of a [`TallyLayer`].
+#[derive(Clone, Debug)]
+pub(crate) struct Tally<S> {
+    inner: S,
+    layer: TallyLayer,
+}
+
+pin_project! {
+    /// The future of a [`Tally`].
+    pub(crate) struct TallyFuture<F> {
+        #[pin]
+        inner: F,
+        layer: TallyLayer,
+        asked: Asked,
+    }
+}
+
+/// What is kept of a request in case that it is turned away: shared pieces of it, no copies.
+struct Asked {
+    address: Option<IpAddr>,
+    agent: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    uri: Uri,
+}
+
+impl TallyLayer {
+    pub(crate) fn new(app: &App) -> Self {
+        let shared = Shared {
+            activity: app.activity().clone(),
+            addresses: app.addresses().clone(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    fn note<B>(&self, asked: &mut Asked, response: &Response<B>) {
+        match response.extensions().get::<Rejection>() {
+            None => figures::answered(response.status()),
+            Some(rejection) => {
+                let workspace = self.workspace(asked);
+                let agent = asked.agent.as_ref();
+                let agent = || agent.map(Client::of_agent).unwrap_or_default();
+                self.shared
+                    .activity
+                    .rejected(rejection, workspace.as_ref(), asked.address, agent);
+            }
+        }
+    }
+
+    /// Returns the workspace that a request named.
+    fn workspace(&self, asked: &mut Asked) -> Option<WorkspaceId> {
+        let mut request = Request::new(());
+        *request.uri_mut() = std::mem::take(&mut asked.uri);
+        if let Some(host) = asked.host.take() {
+            request.headers_mut().insert(HOST, host);
+        }
+        let (parts, ()) = request.into_parts();
+        let address = RequestAddress::of(&parts).ok()?;
+        self.shared.addresses.resolve(&address).ok()
+    }
+}
+
+impl<S> Layer<S> for TallyLayer {
+    type Service = Tally<S>;
+
+    fn layer(&self, inner: S) -> Tally<S> {
+        Tally {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Tally<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = TallyFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let asked = Asked {
+            address: ClientAddress::of(request.extensions()),
+            agent: request.headers().get(USER_AGENT).cloned(),
+            host: request.headers().get(HOST).cloned(),
+            uri: request.uri().clone(),
+        };
+        TallyFuture {
+            inner: self.inner.call(request),
+            layer: self.layer.clone(),
+            asked,
+        }
+    }
+}
+
+impl<F, B, E> Future for TallyFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx));
+        if let Ok(response) = &result {
+            this.layer.note(this.asked, response);
+        }
+        Poll::Ready(result)
+    }
+}

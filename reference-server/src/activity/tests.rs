@@ -1,0 +1,362 @@
+//! Activity through its own API, over a real database file.
+
+use tower_workspace_token::{
+    TokenName,
+    authority::{Keys, TokenAuthority},
+    token::PresentedToken,
+};
+use tower_workspace_token_mcp::RequestKind;
+use tower_workspace_token_sqlite::SqliteStore;
+
+use super::{
+    store::{HOURS, KnownClient, MILLIS_PER_HOUR, RejectedUse},
+    *,
+};
+use crate::{live::Heard, workspaces};
+
+struct Fixture {
+    _directory: tempfile::TempDir,
+    authority: TokenAuthority,
+    database: Database,
+    live: Live,
+    activity: Activity,
+}
+
+impl Fixture {
+    /// With the workspace `acme`, and no other.
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
+        let database = Database::open(&store).unwrap();
+        let authority = TokenAuthority::builder(store, Keys::generate().unwrap());
+        let insert = |transaction: &rusqlite::Transaction<'_>| {
+            workspaces::insert(transaction, &acme(), "acme", time::now())
+        };
+        database.write(insert).await.unwrap();
+        let live = Live::default();
+        Self {
+            _directory: directory,
+            authority: authority.build().unwrap(),
+            database,
+            activity: Activity::new(live.clone()),
+            live,
+        }
+    }
+
+    async fn lease(&self) -> Lease {
+        let token = self.authority.issue(&acme(), &TokenName::primary()).await;
+        let token = token.unwrap();
+        let presented = PresentedToken::new(token.expose_secret().as_bytes());
+        let verified = self.authority.verify(&acme(), presented).await.unwrap();
+        verified.lease().clone()
+    }
+
+    fn modern(&self, lease: &Lease, client: &str, address: IpAddr) -> Option<Arc<Connection>> {
+        let headers = HeaderMap::new();
+        self.activity
+            .of_client(lease, client, "1", Some(address), &headers)
+    }
+
+    async fn save(&self, batch: Batch) {
+        let save = move |transaction: &rusqlite::Transaction<'_>| batch.save(transaction);
+        self.database.write(save).await.unwrap();
+    }
+
+    async fn trail(&self) -> Vec<RejectedUse> {
+        let read = |snapshot: &rusqlite::Transaction<'_>| store::rejected_uses(snapshot, &acme());
+        self.database.read(read).await.unwrap()
+    }
+
+    async fn clients(&self) -> Vec<KnownClient> {
+        let read = |snapshot: &rusqlite::Transaction<'_>| store::clients(snapshot, &acme());
+        self.database.read(read).await.unwrap()
+    }
+}
+
+fn acme() -> WorkspaceId {
+    "acme".parse().unwrap()
+}
+
+fn slot() -> SlotKey {
+    SlotKey::new(acme(), TokenName::primary())
+}
+
+fn address(number: u32) -> IpAddr {
+    IpAddr::from(number.to_be_bytes())
+}
+
+fn used(client: &str, place: u32, at: i64) -> Use {
+    Use {
+        key: slot(),
+        generation: 1,
+        client: Client::new(client, "1"),
+        agent: Client::new("node", ""),
+        address: Some(address(place)),
+        at,
+    }
+}
+
+fn attempt(key: SlotKey, place: u32) -> (Attempt, trail::Times) {
+    let attempt = Attempt {
+        key,
+        generation: 1,
+        address: Some(address(place)),
+        agent: Client::new("node", ""),
+    };
+    let times = trail::Times {
+        times: 2,
+        first: 10,
+        last: 20,
+    };
+    (attempt, times)
+}
+
+#[tokio::test]
+async fn a_client_without_sessions_is_there_for_a_minute_and_while_something_runs() {
+    let fixture = Fixture::new().await;
+    let lease = fixture.lease().await;
+    let connection = fixture.modern(&lease, "mine", address(1)).unwrap();
+    connection.begin(RequestKind::Call);
+    let seen_at = connection.seen().last_seen;
+    assert!(connection.is_there(seen_at + 10 * connections::SEEN_FOR));
+    tower_workspace_token_mcp::Ongoing::ended(&*connection, RequestKind::Call);
+    let seen_at = connection.seen().last_seen;
+    assert!(connection.is_there(seen_at + connections::SEEN_FOR - 1));
+    assert!(!connection.is_there(seen_at + connections::SEEN_FOR));
+    assert_eq!(fixture.activity.connections(&acme()).len(), 1);
+    fixture.activity.sweep(seen_at + connections::SEEN_FOR);
+    assert_eq!(fixture.activity.connections(&acme()).len(), 0);
+    // Its use is not lost with it.
+    fixture.activity.flush(&fixture.database).await;
+    assert_eq!(fixture.clients().await[0].client.name, "mine");
+}
+
+#[tokio::test]
+async fn a_client_is_one_connection_per_token_name_and_address() {
+    let fixture = Fixture::new().await;
+    let lease = fixture.lease().await;
+    for (client, place) in [("a", 1), ("a", 1), ("b", 1), ("a", 2)] {
+        fixture.modern(&lease, client, address(place));
+    }
+    let connections = fixture.activity.connections_of(&slot());
+    let mut words: Vec<String> = connections.iter().map(Seen::words).collect();
+    words.sort();
+    assert_eq!(
+        words,
+        ["a 1 at 0.0.0.1", "a 1 at 0.0.0.2", "b 1 at 0.0.0.1"]
+    );
+    fixture
+        .authority
+        .rotate(&acme(), &TokenName::primary())
+        .await
+        .unwrap();
+    assert_eq!(fixture.activity.connections(&acme()).len(), 0);
+    assert_eq!(fixture.activity.counts().len(), 0);
+}
+
+#[tokio::test]
+async fn clients_without_sessions_fill_no_memory() {
+    let fixture = Fixture::new().await;
+    let lease = fixture.lease().await;
+    let busy = fixture.modern(&lease, "busy", address(0)).unwrap();
+    busy.begin(RequestKind::Stream);
+    for number in 1..1_000 {
+        fixture.modern(&lease, "idle", address(number)).unwrap();
+    }
+    let connections = fixture.activity.connections(&acme());
+    assert_eq!(connections.len(), 256);
+    assert!(connections.iter().any(|seen| seen.client.name == "busy"));
+}
+
+#[tokio::test]
+async fn pages_are_told_who_comes_and_of_figures_once_a_tick() {
+    let fixture = Fixture::new().await;
+    let lease = fixture.lease().await;
+    let start = fixture.live.cursor();
+    let connection = fixture.modern(&lease, "mine", address(1)).unwrap();
+    for _ in 0..100 {
+        connection.begin(RequestKind::Call);
+    }
+    fixture.activity.tick();
+    fixture.activity.tick();
+    let mut listener = fixture.live.listen(Some(start));
+    for _ in 0..2 {
+        let Heard::Change(_, change) = listener.next().await else {
+            panic!("nothing was missed");
+        };
+        assert_eq!(change.topic, Topic::Connections);
+        assert_eq!(change.workspace, Some(acme()));
+    }
+    let next = tokio::time::timeout(Duration::from_millis(50), listener.next());
+    assert!(next.await.is_err(), "that was all");
+}
+
+#[test]
+fn what_tells_of_tokens_is_for_owners() {
+    use crate::actions::{
+        Access, Action, ActivityHours, ConnectionEnd, ConnectionList, RejectedUses, TokenClients,
+    };
+    assert_eq!(ConnectionEnd::ACCESS, Access::Owner);
+    assert_eq!(ConnectionList::ACCESS, Access::Owner);
+    assert_eq!(RejectedUses::ACCESS, Access::Owner);
+    assert_eq!(TokenClients::ACCESS, Access::Owner);
+    assert_eq!(ActivityHours::ACCESS, Access::Member);
+}
+
+#[tokio::test]
+async fn the_first_use_by_a_client_from_an_address_is_remembered() {
+    let fixture = Fixture::new().await;
+    for (number, one) in [used("a", 1, 100), used("a", 1, 200), used("a", 2, 300)]
+        .into_iter()
+        .enumerate()
+    {
+        let batch = Batch {
+            uses: vec![one],
+            ..Batch::default()
+        };
+        let save = move |transaction: &rusqlite::Transaction<'_>| batch.save(transaction);
+        let news = fixture.database.write(save).await.unwrap();
+        assert_eq!(news.is_empty(), number == 1, "told of what is new alone");
+    }
+    let clients = fixture.clients().await;
+    let times = clients
+        .iter()
+        .map(|client| (client.first_at, client.last_at));
+    assert_eq!(times.collect::<Vec<_>>(), [(300, 300), (100, 200)]);
+    let new = |since| {
+        let read = move |snapshot: &rusqlite::Transaction<'_>| {
+            store::new_clients(snapshot, &acme(), since)
+        };
+        fixture.database.read(read)
+    };
+    let found = new(0).await.unwrap();
+    assert_eq!(found.len(), 1, "the very first is no surprise");
+    assert_eq!(found[0].address, Some(address(2)));
+    assert_eq!(new(301).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn an_older_use_that_is_saved_late_is_not_the_last_one() {
+    let fixture = Fixture::new().await;
+    for one in [used("late", 1, 200), used("early", 1, 100)] {
+        let batch = Batch {
+            uses: vec![one],
+            ..Batch::default()
+        };
+        fixture.save(batch).await;
+    }
+    let read = |snapshot: &rusqlite::Transaction<'_>| store::last_uses(snapshot, &acme());
+    let last = fixture.database.read(read).await.unwrap();
+    assert_eq!(last["primary"].client.name, "late");
+}
+
+#[tokio::test]
+async fn a_refused_client_is_called_as_when_its_token_was_good() {
+    let fixture = Fixture::new().await;
+    let batch = Batch {
+        uses: vec![used("claude-code", 1, 100)],
+        trail: vec![attempt(slot(), 1), attempt(slot(), 2)],
+        ..Batch::default()
+    };
+    fixture.save(batch).await;
+    let trail = fixture.trail().await;
+    let name = |place| {
+        let mut trail = trail.iter();
+        let found = trail.find(|rejected| rejected.address == Some(address(place)));
+        found.unwrap().client.name.clone()
+    };
+    assert_eq!((name(1), name(2)), ("claude-code".into(), "node".into()));
+}
+
+#[tokio::test]
+async fn a_flood_of_old_tokens_fills_no_table_and_is_counted() {
+    let fixture = Fixture::new().await;
+    for _ in 0..2 {
+        let batch = Batch {
+            trail: (0..500).map(|place| attempt(slot(), place)).collect(),
+            ..Batch::default()
+        };
+        fixture.save(batch).await;
+    }
+    let trail = fixture.trail().await;
+    assert_eq!(trail.len(), 201);
+    let times: u64 = trail.iter().map(|rejected| rejected.times).sum();
+    assert_eq!(times, 2 * 2 * 500);
+    let elsewhere: Vec<_> = trail.iter().filter(|one| one.address.is_none()).collect();
+    assert_eq!((elsewhere.len(), elsewhere[0].times), (1, 2 * 2 * 300));
+}
+
+#[tokio::test]
+async fn clients_fill_no_table() {
+    let fixture = Fixture::new().await;
+    let batch = Batch {
+        uses: (0..600)
+            .map(|number| used("a", number, number.into()))
+            .collect(),
+        ..Batch::default()
+    };
+    fixture.save(batch).await;
+    let clients = fixture.clients().await;
+    assert_eq!(clients.len(), 500);
+    assert_eq!(clients[0].address, Some(address(599)));
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_workspaces_that_there_are_not() {
+    let fixture = Fixture::new().await;
+    let nowhere: WorkspaceId = "nowhere".parse().unwrap();
+    let key = SlotKey::new(nowhere, TokenName::primary());
+    let batch = Batch {
+        uses: vec![Use {
+            key,
+            ..used("a", 1, 1)
+        }],
+        hours: vec![hours::Counted {
+            workspace: nowhere,
+            calls: 1,
+            rejections: 1,
+        }],
+        trail: vec![attempt(key, 1)],
+        now: 0,
+    };
+    fixture.save(batch).await;
+    let count = |snapshot: &rusqlite::Transaction<'_>| -> Result<i64, DatabaseError> {
+        Ok(snapshot.query_row(
+            "SELECT (SELECT count(*) FROM token_uses) + (SELECT count(*) FROM token_clients)
+                 + (SELECT count(*) FROM token_rejections) + (SELECT count(*) FROM activity_hours)",
+            [],
+            |row| row.get(0),
+        )?)
+    };
+    assert_eq!(fixture.database.read(count).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn hours_are_added_up_and_old_ones_deleted() {
+    let fixture = Fixture::new().await;
+    let now = 500_000 * MILLIS_PER_HOUR;
+    for (ago, calls) in [(HOURS + 1, 7), (HOURS - 1, 1), (1, 2), (0, 3), (0, 4)] {
+        let batch = Batch {
+            hours: vec![hours::Counted {
+                workspace: acme(),
+                calls,
+                rejections: 1,
+            }],
+            now: now - ago * MILLIS_PER_HOUR,
+            ..Batch::default()
+        };
+        fixture.save(batch).await;
+    }
+    let prune = move |transaction: &rusqlite::Transaction<'_>| store::prune(transaction, now);
+    fixture.database.write(prune).await.unwrap();
+    let read = move |snapshot: &rusqlite::Transaction<'_>| {
+        let rows = "SELECT count(*) FROM activity_hours";
+        let rows: i64 = snapshot.query_row(rows, [], |row| row.get(0))?;
+        Ok::<_, DatabaseError>((rows, store::hours(snapshot, &acme(), now)?))
+    };
+    let (rows, hours) = fixture.database.read(read).await.unwrap();
+    assert_eq!((rows, hours.len()), (3, 48));
+    let calls: Vec<u64> = hours.iter().map(|hour| hour.calls).collect();
+    assert_eq!((calls[0], calls[1], calls[46], calls[47]), (1, 0, 2, 7));
+    assert_eq!(hours[47].rejections, 2);
+}

@@ -1,0 +1,226 @@
+//! The audit list: who did what, when and from where. Entries are added and never changed.
+
+pub(crate) mod export;
+
+use std::net::IpAddr;
+
+use rusqlite::{Connection, named_params};
+use tower_workspace_token::id::WorkspaceId;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::App, caller::Caller, db::DatabaseError, error::AppError, live::Topic, people::UserId, time,
+};
+
+/// What is kept of something that was done. Never holds a secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    /// `area.verb`, as in `token.rotate`.
+    pub(crate) action: &'static str,
+    /// What it was done to: a name or an id.
+    pub(crate) subject: String,
+    /// More in a few words, as a reason that was given.
+    pub(crate) detail: String,
+}
+
+impl Note {
+    pub(crate) fn new(action: &'static str) -> Self {
+        Self {
+            action,
+            subject: String::new(),
+            detail: String::new(),
+        }
+    }
+
+    pub(crate) fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = subject.into();
+        self
+    }
+
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+}
+
+/// Keeps what `caller` did. A failure is logged: what was done is done.
+pub(crate) async fn record(app: &App, caller: &Caller, workspace: Option<WorkspaceId>, note: Note) {
+    let (caller, action) = (caller.clone(), note.action);
+    let inserted = app
+        .database()
+        .write(move |transaction| insert(transaction, &caller, workspace.as_ref(), &note))
+        .await;
+    match inserted {
+        Ok(()) => app.live().announce(workspace.as_ref(), Topic::Audit),
+        Err(error) => tracing::error!(action, "the audit list misses an entry: {error}"),
+    }
+}
+
+/// Keeps it inside of the transaction that does it.
+pub(crate) fn insert(
+    connection: &Connection,
+    caller: &Caller,
+    workspace: Option<&WorkspaceId>,
+    note: &Note,
+) -> Result<(), DatabaseError> {
+    let (user, address) = (caller.user(), caller.address());
+    insert_as(connection, caller.name(), user, address, workspace, note)
+}
+
+/// Keeps that somebody tried in vain to enter the account of `user`, if there is such a one.
+pub(crate) fn insert_refusal(
+    connection: &Connection,
+    user: Option<&UserId>,
+    address: Option<IpAddr>,
+    note: &Note,
+) -> Result<(), DatabaseError> {
+    insert_as(connection, STRANGER, user, address, None, note)
+}
+
+fn insert_as(
+    connection: &Connection,
+    actor: &str,
+    user: Option<&UserId>,
+    address: Option<IpAddr>,
+    workspace: Option<&WorkspaceId>,
+    note: &Note,
+) -> Result<(), DatabaseError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO audit (at, workspace, user, actor, action, subject, detail, address)
+         VALUES (:at, :workspace, :user, :actor, :action, :subject, :detail, :address)",
+    )?;
+    statement.execute(named_params! {
+        ":at": time::now(),
+        ":workspace": workspace.map(WorkspaceId::as_str),
+        ":user": user.map(UserId::as_str),
+        ":actor": actor,
+        ":action": note.action,
+        ":subject": note.subject,
+        ":detail": note.detail,
+        ":address": address.map(|address| address.to_string()),
+    })?;
+    Ok(())
+}
+
+/// Which entries are asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AuditFilter {
+    /// Only actions that begin with this, as `token` or `token.rotate`.
+    pub(crate) action: Option<String>,
+    /// Only what somebody of this name did.
+    pub(crate) actor: Option<String>,
+    /// Only entries before this one.
+    pub(crate) before: Option<i64>,
+    /// 1 to 1,000; 100 if nothing is said.
+    pub(crate) limit: Option<u32>,
+}
+
+/// Some entries, the latest first.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct AuditPage {
+    pub(crate) entries: Vec<AuditEntry>,
+    /// Where the page of older entries begins, if there are any.
+    pub(crate) next_before: Option<i64>,
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct AuditEntry {
+    pub(crate) number: i64,
+    /// In RFC 3339.
+    pub(crate) at: String,
+    pub(crate) workspace: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) subject: String,
+    pub(crate) detail: String,
+    pub(crate) address: Option<String>,
+}
+
+/// Returns entries of a workspace, or of all.
+pub(crate) async fn list(
+    app: &App,
+    workspace: Option<WorkspaceId>,
+    filter: AuditFilter,
+) -> Result<AuditPage, AppError> {
+    let limit = filter.limit.unwrap_or(100);
+    if !(1..=1000).contains(&limit) {
+        return Err(AppError::invalid("a limit is 1 to 1000"));
+    }
+    let mut entries = app
+        .database()
+        .read(move |snapshot| select(snapshot, workspace.as_ref(), &filter, limit + 1))
+        .await?;
+    let has_more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    let last = entries.last().map(|entry| entry.number);
+    Ok(AuditPage {
+        next_before: last.filter(|_| has_more),
+        entries,
+    })
+}
+
+/// To a workspace belong its own entries, and the logins of its members since they are members.
+fn select(
+    connection: &Connection,
+    workspace: Option<&WorkspaceId>,
+    filter: &AuditFilter,
+    limit: u32,
+) -> Result<Vec<AuditEntry>, DatabaseError> {
+    // Each part reads its end of the index, and stops.
+    let part = |belongs: &str, address: &str| {
+        format!(
+            "SELECT * FROM (
+               SELECT number, at, workspace, user, actor, action, subject, detail, {address} FROM audit
+               WHERE {belongs} AND (:before IS NULL OR number < :before)
+                 AND (:actor IS NULL OR actor = :actor COLLATE NOCASE)
+                 AND (:action IS NULL OR action = :action
+                      OR substr(action, 1, length(:action) + 1) = :action || '.')
+               ORDER BY number DESC LIMIT :limit)"
+        )
+    };
+    let sql = match workspace {
+        Some(_) => format!(
+            "{} UNION ALL {} ORDER BY number DESC LIMIT :limit",
+            part("workspace = :workspace", "address"),
+            part(
+                "workspace IS NULL AND substr(action, 1, 8) = 'account.'
+                 AND EXISTS (SELECT 1 FROM members WHERE members.workspace = :workspace
+                             AND members.user = audit.user AND members.since <= audit.at)",
+                // Where somebody lives is not an owner's to know: nobody is asked before they are added.
+                "NULL AS address"
+            ),
+        ),
+        None => part(":workspace IS NULL", "address"),
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(
+        named_params! {
+            ":workspace": workspace.map(WorkspaceId::as_str),
+            ":before": filter.before,
+            ":actor": filter.actor,
+            ":action": filter.action,
+            ":limit": limit,
+        },
+        |row| {
+            Ok(AuditEntry {
+                number: row.get(0)?,
+                at: time::rfc3339(row.get(1)?),
+                workspace: row.get(2)?,
+                user: row.get(3)?,
+                actor: row.get(4)?,
+                action: row.get(5)?,
+                subject: row.get(6)?,
+                detail: row.get(7)?,
+                address: row.get(8)?,
+            })
+        },
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Who did what nobody was let in for.
+pub(crate) const STRANGER: &str = "stranger";

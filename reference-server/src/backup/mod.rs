@@ -1,0 +1,26 @@
+//! Backups: one file that holds everything but what opens it.
+//!
+//! A backup is an SQLite database, compact and checked, with a tail that tells whether it is whole:
+//!
+//! | bytes from the end | length | field |
+//! |---|---|---|
+//! | 48 | 16 | `wst backup v1` and three zero bytes |
+//! | 32 | 32 | SHA-256 of all bytes before it, the 16 included |
+//!
+//! SQLite passes over what stands behind its pages, so that its own tools open the file as it is.
+//! There are no keys in it, and no logins or one-time links: [`EMPTIED`].
+//!
+//! `VACUUM INTO` and not the backup API: it is one read transaction, which in a write-ahead log keeps
+//! nobody waiting, and leaves out what was deleted. The backup API in steps starts again whenever
+//! somebody else has written: of 195 MB with a write every 4 ms it had a tenth after 20 s, where
+//! `VACUUM INTO` took 1.5 s and the writer's p99 stayed at its 9 ms.
+
+mod file;
+pub(crate) mod restore;
+mod write;
+
+pub(crate) use file::Target;
+pub(crate) use write::write;
+
+/// Tables whose rows open something: a backup has none of them, and they do not outlive a restore.
+pub(crate) const EMPTIED: &[&str] = &["links", "logins"];

@@ -1,0 +1,130 @@
+//! Writing a backup while others work.
+
+use std::{io, path::Path};
+
+use anyhow::{Context as _, anyhow, bail};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{EMPTIED, Target};
+use crate::{
+    db::{DatabaseError, meta},
+    error::AppError,
+    key_check,
+    progress::Job,
+    time,
+};
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) bytes: u64,
+    pub(crate) made_at: i64,
+    pub(crate) schema_version: String,
+    /// Ring and id of each key that it needs.
+    pub(crate) keys: Vec<(String, String)>,
+}
+
+/// Copies the database of `source`, as it is at one moment, to `target`.
+///
+/// Blocks for as long as it takes. Whatever fails, nothing is left behind.
+pub(crate) fn write(source: &Connection, target: &Target, job: &Job) -> Result<Written, AppError> {
+    let mut part = target.begin()?;
+    let outcome = (|| {
+        let size = size(source)?;
+        job.begin(size * 2);
+        job.watch(Some(part.path()));
+        source.execute("VACUUM INTO ?1", [text(part.path())?])?;
+        let mut written = finish_copy(part.path())?;
+        job.watch(None);
+        job.add(size);
+        written.bytes = part.seal(|bytes| job.add(bytes))?;
+        Ok(written)
+    })();
+    job.watch(None);
+    let written = outcome.map_err(|error| explain(error, target))?;
+    target.publish(part)?;
+    Ok(written)
+}
+
+fn size(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    let size = number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?);
+    Ok(u64::try_from(size).unwrap_or(0))
+}
+
+fn text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("the path of the backup is no text")
+}
+
+/// Takes out of the copy what opens anything, marks it as a backup, and checks it.
+fn finish_copy(path: &Path) -> anyhow::Result<Written> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut copy = Connection::open_with_flags(path, flags)?;
+    // No file beside it; and nothing of a row that is deleted stays.
+    copy.execute_batch(
+        "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF",
+    )?;
+    let made_at = time::now();
+    let transaction = copy.transaction()?;
+    for table in EMPTIED {
+        transaction.execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    meta::set(&transaction, meta::BACKUP_MADE_AT, &made_at.to_string())?;
+    transaction.commit()?;
+    check_integrity(&copy)?;
+    let schema_version = meta::get(&copy, meta::SCHEMA_VERSION)?;
+    let written = Written {
+        bytes: 0,
+        made_at,
+        schema_version: schema_version.context("the copy has no version")?,
+        keys: key_check::required(&copy)?,
+    };
+    copy.close().map_err(|(_, error)| error)?;
+    Ok(written)
+}
+
+/// Fails if any page, row or index is not as it has to be.
+pub(super) fn check_integrity(connection: &Connection) -> anyhow::Result<()> {
+    let finding: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if finding != "ok" {
+        bail!("the database is damaged ({finding})");
+    }
+    Ok(())
+}
+
+fn explain(error: anyhow::Error, target: &Target) -> AppError {
+    let directory = target.directory().display();
+    let explained = if is_full(&error) {
+        anyhow!(
+            "there is no room for the backup in {directory}: make room there or name another place; nothing was left behind"
+        )
+    } else {
+        error.context(format!(
+            "the backup could not be written to {directory}; nothing was left behind"
+        ))
+    };
+    explained.into()
+}
+
+fn is_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let by_sqlite = cause
+            .downcast_ref::<rusqlite::Error>()
+            .and_then(rusqlite::Error::sqlite_error_code);
+        let by_system = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        by_sqlite == Some(ErrorCode::DiskFull)
+            || matches!(
+                by_system,
+                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            )
+    })
+}
+
+impl Written {
+    /// Notes in the database itself that there is a backup.
+    pub(crate) fn note(&self, connection: &Connection, file: &str) -> Result<(), DatabaseError> {
+        meta::set(connection, meta::LAST_BACKUP_AT, &self.made_at.to_string())?;
+        meta::set(connection, meta::LAST_BACKUP_FILE, file)
+    }
+}

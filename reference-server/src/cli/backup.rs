@@ -1,0 +1,150 @@
+//! `wst backup` and `wst restore`.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::{
+    args::{BackupCommand, RestoreCommand},
+    commands::Run,
+    output::Output,
+    progress::{Progress, Unit},
+    runner::Runner,
+};
+use crate::{
+    actions::BackupWrite,
+    backup::restore::{Restore, Restored},
+    config::{GlobalOptions, ServerOptions, Settings},
+    error::AppError,
+    logging,
+    progress::JobKind,
+};
+
+impl Run for BackupCommand {
+    async fn run(self, runner: &Runner, output: Output) -> Result<(), AppError> {
+        let action = BackupWrite {
+            // The server that writes it may be somewhere else.
+            file: absolute(&self.file)?,
+            force: self.force,
+        };
+        let progress = Progress::new(output, "backing up", Unit::Bytes);
+        let written = runner
+            .call_showing(action, JobKind::Backup, progress)
+            .await?;
+        output.outcome(&written, |output, written| {
+            output.plain(&format!(
+                "{}  {} bytes, checked\n",
+                written.file, written.bytes
+            ))?;
+            let keys = written.keys.iter();
+            let keys: Vec<String> = keys.map(|key| format!("{} {}", key.ring, key.id)).collect();
+            output.advice(&format!(
+                "it needs the keys {}, which are not in it: keep a copy of {} too, in another place",
+                keys.join(", "),
+                written.key_file
+            ));
+            Ok(())
+        })
+    }
+}
+
+/// What `restore --json` prints.
+#[derive(Debug, Serialize)]
+struct RestoredBackup {
+    /// When the backup was made.
+    made_at: String,
+    workspaces: usize,
+    tokens_live: usize,
+    /// Slots that were newer in the database that was there.
+    tokens_carried_over: usize,
+    tokens_revoked: usize,
+    set_aside: Option<String>,
+}
+
+/// Restores a backup, without asking a server: there must be none.
+pub(super) fn restore(
+    global: &GlobalOptions,
+    output: Output,
+    command: RestoreCommand,
+) -> Result<(), AppError> {
+    let server = ServerOptions {
+        key_file: command.key_file,
+        ..ServerOptions::from_variables()?
+    };
+    let settings = Settings::settle(global, server)?;
+    if global.log.is_some() {
+        logging::start(&settings.log)?;
+    }
+    let restore = Restore {
+        file: command.file,
+        data_dir: settings.data_dir,
+        keys: settings.keys,
+        may_replace: command.force,
+        keep_tokens: command.keep_tokens,
+    };
+    let mut progress = Progress::new(output, "restoring", Unit::Bytes);
+    let restored = restore.run(&mut |done, total| progress.set(done, total))?;
+    drop(progress);
+    output.outcome(&RestoredBackup::of(&restored), |output, shown| {
+        output.plain(&format!(
+            "restored the backup of {}: {} workspaces, {} live tokens\n",
+            shown.made_at, shown.workspaces, shown.tokens_live
+        ))?;
+        advise(output, &restored, restore.keep_tokens);
+        Ok(())
+    })
+}
+
+impl RestoredBackup {
+    fn of(restored: &Restored) -> Self {
+        Self {
+            made_at: restored.made_at.clone(),
+            workspaces: restored.workspaces,
+            tokens_live: restored.slots.live,
+            tokens_carried_over: restored.slots.carried_over,
+            tokens_revoked: restored.slots.revoked,
+            set_aside: restored
+                .set_aside
+                .as_ref()
+                .map(|path| path.display().to_string()),
+        }
+    }
+}
+
+fn advise(output: Output, restored: &Restored, keep_tokens: bool) {
+    if let Some(path) = &restored.set_aside {
+        output.advice(&format!(
+            "the database that was there is kept as {}",
+            path.display()
+        ));
+    }
+    if restored.lost_current {
+        output.advice("it could not be read, so nothing was taken over from it");
+    }
+    if restored.slots.carried_over > 0 {
+        output.advice(&format!(
+            "{} tokens were rotated, revoked or created after the backup: they stay so",
+            restored.slots.carried_over
+        ));
+    }
+    if restored.slots.revoked > 0 {
+        output.advice(&format!(
+            "{} tokens ended, since nobody here knows whether they were rotated after the backup: `wst token create` makes new ones",
+            restored.slots.revoked
+        ));
+    }
+    if keep_tokens && restored.slots.live_of_backup > 0 {
+        output.advice(&format!(
+            "{} tokens are as they were when the backup was made: one that was rotated or revoked after that works again, so regenerate it, and see to it that the former server is not started again",
+            restored.slots.live_of_backup
+        ));
+    }
+    output.advice("everybody has to log in again");
+}
+
+fn absolute(path: &Path) -> Result<String, AppError> {
+    let path = std::path::absolute(path).context("there is no such path")?;
+    let text = path.into_os_string().into_string();
+    text.map_err(|_| AppError::invalid("the path of the backup is no text"))
+}

@@ -1,0 +1,126 @@
+//! What all pages have around them: the bar, the tabs of a workspace, and the line to what changes.
+
+use crate::{
+    actions::workspace_ref,
+    app::App,
+    caller::{Caller, Person},
+    db::ids,
+    error::AppError,
+    people::Role,
+    tasks::WorkspaceInfo,
+};
+
+use super::assets;
+
+/// The frame of a page.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) title: String,
+    pub(super) person: Option<PersonBar>,
+    pub(super) workspace: Option<WorkspaceBar>,
+    /// Where the page hears of changes.
+    pub(super) live: Option<String>,
+    /// What was just done.
+    pub(super) notice: Option<&'static str>,
+}
+
+/// Who is logged in.
+#[derive(Clone, Debug)]
+pub(super) struct PersonBar {
+    pub(super) name: String,
+    pub(super) is_administrator: bool,
+}
+
+/// The workspace that the page belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct WorkspaceBar {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) is_archived: bool,
+    pub(super) is_owner: bool,
+    pub(super) tab: &'static str,
+}
+
+impl Layout {
+    /// The frame for somebody who has not logged in.
+    pub(super) fn stranger(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            person: None,
+            workspace: None,
+            live: None,
+            notice: None,
+        }
+    }
+
+    /// The frame of a page that belongs to no workspace. Made before what the page shows is asked for.
+    pub(super) fn of(app: &App, person: &Person, title: impl Into<String>) -> Self {
+        Self {
+            person: Some(PersonBar {
+                name: person.user.name.clone(),
+                is_administrator: person.user.is_administrator,
+            }),
+            live: Some(format!("/live?since={}", app.live().cursor())),
+            ..Self::stranger(title)
+        }
+    }
+
+    /// The frame of a page of a workspace, and the workspace.
+    ///
+    /// # Errors
+    /// There is no such workspace for this person.
+    pub(super) async fn of_workspace(
+        app: &App,
+        person: &Person,
+        workspace: &str,
+        tab: &'static str,
+        title: &str,
+    ) -> Result<(Self, WorkspaceInfo), AppError> {
+        let cursor = app.live().cursor();
+        let caller = Caller::Person(person.clone());
+        let (info, role) = workspace_ref::visible(app, workspace, &caller).await?;
+        let mut layout = Self::of(app, person, format!("{title} · {}", info.name));
+        layout.live = Some(format!("/live?workspace={}&since={cursor}", info.id));
+        layout.workspace = Some(WorkspaceBar {
+            id: info.id.to_string(),
+            name: info.name.clone(),
+            is_archived: info.archived,
+            is_owner: role == Role::Owner,
+            tab,
+        });
+        Ok((layout, info))
+    }
+
+    pub(super) fn with_notice(mut self, notice: Option<&'static str>) -> Self {
+        self.notice = notice;
+        self
+    }
+
+    /// Has the page hear of one task alone.
+    pub(super) fn listen_to_task(&mut self, task: &str) {
+        // What is no id concerns no task.
+        if let Some(live) = self.live.as_mut().filter(|_| ids::is_id(task)) {
+            live.push_str("&task=");
+            live.push_str(task);
+        }
+    }
+
+    /// Returns whether the person owns the workspace of the page.
+    pub(super) fn is_owner(&self) -> bool {
+        self.workspace
+            .as_ref()
+            .is_some_and(|workspace| workspace.is_owner)
+    }
+
+    /// Returns the path of a style sheet or script.
+    pub(super) fn asset(&self, name: &str) -> String {
+        assets::path(name)
+    }
+
+    /// Returns whether this is the open tab of the workspace.
+    pub(super) fn is_tab(&self, tab: &str) -> bool {
+        self.workspace
+            .as_ref()
+            .is_some_and(|workspace| workspace.tab == tab)
+    }
+}

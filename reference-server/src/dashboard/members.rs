@@ -1,0 +1,114 @@
+//! `/w/ID/members`: who may work in a workspace.
+
+use askama::Template;
+use axum::{
+    Form,
+    extract::{Path, Query, State},
+    response::{IntoResponse, Redirect},
+};
+use serde::Deserialize;
+
+use super::{
+    filters,
+    guard::LoggedIn,
+    layout::Layout,
+    notice::Done,
+    page::{PageResult, render},
+};
+use crate::{
+    actions::{MemberLine, MemberList, MemberRemove, MemberSet},
+    app::App,
+    people::Role,
+};
+
+#[derive(Template)]
+#[template(path = "members.html")]
+struct MembersPage {
+    layout: Layout,
+    workspace: String,
+    is_owner: bool,
+    members: Vec<MemberLine>,
+}
+
+#[derive(Template)]
+#[template(path = "member_removed.html")]
+struct RemovedPage {
+    layout: Layout,
+    workspace: String,
+    name: String,
+    tokens: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct MemberForm {
+    user: String,
+    role: Role,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RemoveForm {
+    user: String,
+    name: String,
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    person: LoggedIn,
+    Path(workspace): Path<String>,
+    Query(done): Query<Done>,
+) -> PageResult {
+    let (layout, _) =
+        Layout::of_workspace(&app, &person.0, &workspace, "members", "Members").await?;
+    let action = MemberList {
+        workspace: workspace.clone(),
+    };
+    let members = app.perform(action, &person.caller()).await?.members;
+    render(&MembersPage {
+        is_owner: layout.is_owner(),
+        layout: layout.with_notice(done.notice()),
+        workspace,
+        members,
+    })
+}
+
+pub(super) async fn set(
+    State(app): State<App>,
+    person: LoggedIn,
+    Path(workspace): Path<String>,
+    Form(form): Form<MemberForm>,
+) -> PageResult {
+    let to = format!("/w/{workspace}/members?done=member");
+    let action = MemberSet {
+        workspace,
+        user: form.user.trim().to_owned(),
+        role: form.role,
+    };
+    app.perform(action, &person.caller()).await?;
+    Ok(Redirect::to(&to).into_response())
+}
+
+/// Whoever leaves takes along what they have seen: the page says which tokens to regenerate.
+pub(super) async fn remove(
+    State(app): State<App>,
+    person: LoggedIn,
+    Path(workspace): Path<String>,
+    Form(form): Form<RemoveForm>,
+) -> PageResult {
+    let action = MemberRemove {
+        workspace: workspace.clone(),
+        user: form.user,
+    };
+    let removed = app.perform(action, &person.caller()).await?;
+    if removed.tokens_seen.is_empty() {
+        let to = format!("/w/{workspace}/members?done=removed");
+        return Ok(Redirect::to(&to).into_response());
+    }
+    let (layout, _) =
+        Layout::of_workspace(&app, &person.0, &workspace, "members", "Members").await?;
+    render(&RemovedPage {
+        layout,
+        workspace,
+        name: form.name,
+        tokens: removed.tokens_seen,
+    })
+}

@@ -1,0 +1,99 @@
+//! `/admin`.
+
+use http::{Method, StatusCode};
+
+use super::site::Site;
+
+#[tokio::test]
+async fn adds_a_user_whose_link_is_shown_once_and_lets_them_in() {
+    let site = Site::new().await;
+    let root = site.person("root", true).await;
+    let once = site.get("/admin", &root).await.field("once");
+    let fields = [("name", "grace"), ("once", once.as_str())];
+    let card = site.post("/admin/users", &root, &fields).await;
+    assert_eq!(card.status, StatusCode::OK);
+    assert_eq!(card.header("cache-control"), "no-store");
+    let link = card.body.split("/join#").nth(1).unwrap();
+    let link = link.split_once('<').unwrap().0;
+    let again = site.post("/admin/users", &root, &fields).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    assert!(!again.body.contains("/join#"));
+    assert!(!site.get("/admin", &root).await.body.contains(link));
+    let target = format!("/admin/users/{}/link", root.id);
+    let once = site.get("/admin", &root).await.field("once");
+    let fields = [("once", once.as_str())];
+    assert_eq!(
+        site.post(&target, &root, &fields).await.status,
+        StatusCode::OK
+    );
+    let again = site.post(&target, &root, &fields).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    assert!(!again.body.contains("/join#"));
+    let join = site
+        .ask(Method::POST, "/join")
+        .form(&[("link", link), ("password", "a few fine words")]);
+    let joined = join.header("sec-fetch-site", "same-origin").send().await;
+    assert_eq!(joined.status, StatusCode::SEE_OTHER, "{}", joined.body);
+    assert!(joined.header("set-cookie").starts_with("wst="));
+    assert!(!site.get("/admin/audit", &root).await.body.contains(link));
+}
+
+#[tokio::test]
+async fn who_is_locked_out_is_out_at_once_and_comes_in_again_when_let_in() {
+    let site = Site::new().await;
+    let (root, eve) = (
+        site.person("root", true).await,
+        site.person("eve", false).await,
+    );
+    let target = format!("/admin/users/{}", eve.id);
+    let done = site.post(&target, &root, &[("is_disabled", "true")]).await;
+    assert_eq!(done.header("location"), "/admin?done=user");
+    assert_eq!(
+        site.get("/", &eve).await.header("location"),
+        "/login?next=%2F"
+    );
+    site.post(&target, &root, &[("is_disabled", "false")]).await;
+    // The login has ended; a new one is needed.
+    assert_eq!(site.get("/", &eve).await.status, StatusCode::SEE_OTHER);
+    let cookie = site.login(&eve.id).await;
+    let page = site.ask(Method::GET, "/").cookie(&cookie).send().await;
+    assert_eq!(page.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_last_administrator_stays_one() {
+    let site = Site::new().await;
+    let root = site.person("root", true).await;
+    let target = format!("/admin/users/{}", root.id);
+    for field in [("is_disabled", "true"), ("is_administrator", "false")] {
+        let page = site.post(&target, &root, &[field]).await;
+        assert_eq!(page.status, StatusCode::CONFLICT, "{field:?}");
+    }
+    assert_eq!(site.get("/admin", &root).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn is_for_administrators_alone() {
+    let site = Site::new().await;
+    let eve = site.person("eve", false).await;
+    for target in ["/admin", "/admin/audit", "/admin/audit/export?format=csv"] {
+        assert_eq!(
+            site.get(target, &eve).await.status,
+            StatusCode::FORBIDDEN,
+            "{target}"
+        );
+    }
+    for target in ["/admin/users/x", "/admin/users/x/link", "/admin/users"] {
+        let fields = [
+            ("name", "x"),
+            ("is_administrator", "true"),
+            ("once", "0123456789012345678901"),
+        ];
+        let page = site.post(target, &eve, &fields).await;
+        assert!(
+            [403, 409].contains(&page.status.as_u16()),
+            "{target}: {}",
+            page.status
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! Attacks on the dashboard and the JSON API, through the server's own router and without a socket.
+
+mod admin;
+mod audit;
+mod forms;
+mod late;
+mod logins;
+mod permissions;
+mod site;
+mod transfers;

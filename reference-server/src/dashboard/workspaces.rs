@@ -1,0 +1,78 @@
+//! `/`: the workspaces of a person.
+
+use askama::Template;
+use axum::{
+    Form,
+    extract::{Query, State},
+};
+use serde::Deserialize;
+
+use super::{
+    guard::LoggedIn,
+    layout::Layout,
+    notice::Done,
+    page::{PageResult, render},
+    secret_card::{self, SecretCard},
+};
+use crate::{
+    actions::{WorkspaceCreate, WorkspaceLine, WorkspaceList},
+    app::App,
+    once::Once,
+};
+
+#[derive(Template)]
+#[template(path = "workspaces.html")]
+struct WorkspacesPage {
+    layout: Layout,
+    live: Vec<WorkspaceLine>,
+    archived: Vec<WorkspaceLine>,
+    once: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct NewWorkspace {
+    name: String,
+    /// See `once`.
+    #[serde(default)]
+    once: String,
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    person: LoggedIn,
+    Query(done): Query<Done>,
+) -> PageResult {
+    let layout = Layout::of(&app, &person.0, "Workspaces").with_notice(done.notice());
+    let all = app.perform(WorkspaceList {}, &person.caller()).await?;
+    let (archived, live) = all.workspaces.into_iter().partition(|line| line.archived);
+    render(&WorkspacesPage {
+        layout,
+        live,
+        archived,
+        once: Once::number()?,
+    })
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    person: LoggedIn,
+    Form(form): Form<NewWorkspace>,
+) -> PageResult {
+    let name = form.name.trim().to_owned();
+    let caller = person.caller();
+    let creating = app.perform(WorkspaceCreate { name }, &caller);
+    let created = app.once().run(&form.once, creating).await?;
+    let workspace = created.workspace.id.clone();
+    let (layout, _) =
+        Layout::of_workspace(&app, &person.0, &workspace, "tokens", "First token").await?;
+    secret_card::show(
+        layout,
+        SecretCard {
+            workspace,
+            token: created.token.name,
+            secret: created.secret,
+            mcp_url: created.mcp_url,
+            rotation: None,
+        },
+    )
+}

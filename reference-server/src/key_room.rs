@@ -1,0 +1,151 @@
+//! [`KeyRoom`]: the key file of a server that runs, who needs which of its keys, and how they are replaced.
+//!
+//! The keys themselves are with the authority alone; here are their ids. To change them the file is read
+//! again, written whole, and handed to the authority.
+
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock},
+};
+
+use anyhow::bail;
+use tokio::sync::{Mutex, MutexGuard};
+use tower_workspace_token::{
+    authority::{Keys, TokenAuthority},
+    cipher::RingKey as _,
+    error::ErrorKind,
+    id::{KeyId, SlotKey},
+};
+use tower_workspace_token_sqlite::SqliteStore;
+
+use crate::{data_dir::keys::KeyFile, error::AppError};
+
+/// Where the keys are kept.
+#[derive(Debug)]
+pub(crate) struct KeyRoom {
+    file: KeyFile,
+    store: SqliteStore,
+    ids: RwLock<KeyIds>,
+    one_at_a_time: Mutex<()>,
+}
+
+/// The ids of the keys of both rings, each ring's primary first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyIds {
+    pub(crate) signing: Vec<KeyId>,
+    pub(crate) sealing: Vec<KeyId>,
+}
+
+/// Which keys the live tokens need.
+#[derive(Debug, Default)]
+pub(crate) struct KeyUse {
+    pub(crate) signing: BTreeMap<KeyId, Vec<SlotKey>>,
+    pub(crate) sealing: BTreeMap<KeyId, Vec<SlotKey>>,
+    /// Rows that no key opens: their tokens are refused as it is.
+    pub(crate) unreadable: Vec<SlotKey>,
+}
+
+impl KeyRoom {
+    pub(crate) fn new(file: KeyFile, store: SqliteStore, keys: &Keys) -> Self {
+        Self {
+            file,
+            store,
+            ids: RwLock::new(KeyIds::of(keys)),
+            one_at_a_time: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &KeyFile {
+        &self.file
+    }
+
+    pub(crate) fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    pub(crate) fn ids(&self) -> KeyIds {
+        let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
+        ids.clone()
+    }
+
+    /// Keeps others from changing the keys until the guard is dropped.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.one_at_a_time.lock().await
+    }
+
+    /// Reads the file again; fails if somebody else has changed it.
+    pub(crate) fn read(&self) -> anyhow::Result<Keys> {
+        let keys = self.file.read()?;
+        if KeyIds::of(&keys) != self.ids() {
+            bail!(
+                "the key file {} was changed since the server read it: restart the server, then try again; nothing was changed",
+                self.file.path().display()
+            );
+        }
+        Ok(keys)
+    }
+
+    /// Writes `keys` to the file and then has `authority` use them.
+    pub(crate) fn replace(&self, authority: &TokenAuthority, keys: Keys) -> anyhow::Result<()> {
+        self.file.replace(&keys)?;
+        *self.ids.write().unwrap_or_else(PoisonError::into_inner) = KeyIds::of(&keys);
+        authority.replace_keys(keys);
+        Ok(())
+    }
+
+    /// Finds out which keys the live tokens need; opens each of them for a moment.
+    pub(crate) async fn in_use(&self, authority: &TokenAuthority) -> Result<KeyUse, AppError> {
+        let mut found = KeyUse::default();
+        let live = self.store.live_slots().await.map_err(unavailable)?;
+        for (index, slot) in live.into_iter().enumerate() {
+            let key = slot.key;
+            if let Some(sealing) = slot.sealed_with {
+                found.sealing.entry(sealing).or_default().push(key);
+            }
+            match authority.token_keys(&key.workspace, &key.name).await {
+                Ok(Some(keys)) => {
+                    if let Some(signing) = keys.signing {
+                        found.signing.entry(signing).or_default().push(key);
+                    }
+                }
+                // Revoked meanwhile.
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Cipher => found.unreadable.push(key),
+                Err(error) => return Err(error.into()),
+            }
+            // Opening is work without a pause, and others wait for this thread.
+            if index % 64 == 63 {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl KeyIds {
+    fn of(keys: &Keys) -> Self {
+        Self {
+            signing: keys.signing.iter().map(|key| key.id()).collect(),
+            sealing: keys.sealing.iter().map(|key| key.id()).collect(),
+        }
+    }
+}
+
+/// Names slots for a sentence: the first few, and how many more there are.
+pub(crate) fn name_slots(slots: &[SlotKey]) -> String {
+    let mut names: Vec<String> = slots.iter().take(MOST_NAMED).map(slot_name).collect();
+    if slots.len() > MOST_NAMED {
+        names.push(format!("{} more", slots.len() - MOST_NAMED));
+    }
+    names.join(", ")
+}
+
+fn slot_name(slot: &SlotKey) -> String {
+    format!("{}/{}", slot.workspace, slot.name)
+}
+
+pub(crate) fn unavailable(error: tower_workspace_token::store::StoreError) -> AppError {
+    tower_workspace_token::error::Error::from(error).into()
+}
+
+const MOST_NAMED: usize = 10;

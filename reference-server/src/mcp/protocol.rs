@@ -1,0 +1,47 @@
+//! [`ByProtocol`]: serves each workspace in the eras that its settings say.
+//!
+//! A change takes effect with the next request. The other service does not know the sessions that were
+//! opened before, so their next request is answered with 404, upon which clients initialize again.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use http::{Request, Response};
+use tower::Service;
+use tower_workspace_token::VerifiedToken;
+use tower_workspace_token_mcp::{McpResponseBody, McpResponseFuture, McpService};
+
+use super::handler::AgentHandler;
+use crate::{tasks::Protocol, workspaces::Protocols};
+
+/// Two services, of which each request reaches one.
+#[derive(Clone)]
+pub(super) struct ByProtocol {
+    pub(super) dual: McpService<AgentHandler>,
+    pub(super) legacy: McpService<AgentHandler>,
+    pub(super) protocols: Protocols,
+}
+
+impl Service<Request<Body>> for ByProtocol {
+    type Response = Response<McpResponseBody>;
+    type Error = Infallible;
+    type Future = McpResponseFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Both are always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> McpResponseFuture {
+        // Without a token either of them refuses.
+        let token = request.extensions().get::<VerifiedToken>();
+        let protocol = token.map(|token| self.protocols.of(token.workspace()));
+        match protocol.unwrap_or_default() {
+            Protocol::Dual => self.dual.call(request),
+            Protocol::Legacy => self.legacy.call(request),
+        }
+    }
+}
