@@ -15,8 +15,9 @@ WORK_SECONDS = 40
 class ClaudeCode:
     """Claude Code in a folder of its own, which has never seen another configuration."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, environment=None):
         self.program = program
+        self.environment = environment or {}
         self.home = Path(folder, "home")
         self.project = Path(folder, "project")
         self.scratch = Path(folder, "tmp")
@@ -58,5 +59,5 @@ class ClaudeCode:
         quiet = {"DISABLE_TELEMETRY": "1", "DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
         # It leaves files in the temporary folder, which otherwise would be the machine's.
         scratch = {"TMPDIR": str(self.scratch), "CLAUDE_CODE_TMPDIR": str(self.scratch)}
-        environment = process.clean_environment(self.home, **quiet, **scratch, **more)
+        environment = process.clean_environment(self.home, **quiet, **scratch, **self.environment, **more)
         return process.run([self.program, *words], timeout=timeout, env=environment, cwd=self.project)

@@ -7,11 +7,14 @@ import process
 # One process throughout: `unshare` becomes the shell and the shell becomes the command, so that it keeps its id.
 ENTER = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
 SCRIPT = 'ip link set lo up && exec "$@"'
+SCRIPT_WITH_HOSTS = 'hosts=$1; shift; ip link set lo up && mount --bind "$hosts" /etc/hosts && exec "$@"'
 
 
-def command(argv):
-    """Returns the command line that runs `argv` in a new namespace."""
-    return [*ENTER, "sh", "-c", SCRIPT, "sh", *argv]
+def command(argv, hosts=None):
+    """Returns the command line that runs `argv` in a new namespace, where the file `hosts` tells the names of hosts."""
+    if hosts is None:
+        return [*ENTER, "sh", "-c", SCRIPT, "sh", *argv]
+    return [*ENTER, "--mount", "sh", "-c", SCRIPT_WITH_HOSTS, "sh", hosts, *argv]
 
 
 def why_unavailable():

@@ -14,9 +14,9 @@ COMMAND_SECONDS = 20
 
 
 class Server:
-    """A running `wst serve` on a free loopback port, with a data directory of its own."""
+    """A running `wst serve`, by default on a free loopback port, with a data directory of its own."""
 
-    def __init__(self, binary, folder):
+    def __init__(self, binary, folder, options=("--listen", "127.0.0.1:0")):
         self.binary = binary
         self.data_dir = Path(folder, "data")
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -24,7 +24,7 @@ class Server:
         self.log_path = Path(folder, "serve.log")
         with open(self.log_path, "wb") as log:
             self.child = process.start(
-                [binary, "serve", "--data-dir", self.data_dir, "--listen", "127.0.0.1:0"],
+                [binary, "serve", "--data-dir", self.data_dir, *options],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -44,7 +44,7 @@ class Server:
     def _wait_until_listening(self):
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            found = re.search(r"^listening on (http://127\.0\.0\.1:\d+)\s*$", self.log_path.read_text(errors="replace"), re.M)
+            found = re.search(r"^listening on (https?://127\.0\.0\.1:\d+)\s*$", self.log_path.read_text(errors="replace"), re.M)
             if found:
                 return found[1]
             if self.child.poll() is not None:
