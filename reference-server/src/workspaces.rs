@@ -78,6 +78,7 @@ pub(crate) fn delete(connection: &Connection, id: &WorkspaceId) -> Result<(), Da
 /// The tables of what is in workspaces, those that refer to others first.
 const CONTENTS: &[&str] = &[
     "attachments",
+    "answers",
     "approvals",
     "approval_rules",
     "events",
@@ -87,7 +88,6 @@ const CONTENTS: &[&str] = &[
     "sightings",
     "transfers",
     "replacements",
-    "transfers",
     "token_uses",
     "token_clients",
     "token_rejections",

@@ -5,6 +5,7 @@
 
 mod access;
 mod activity_hours;
+mod answer_times;
 mod approval_answer;
 mod approval_list;
 mod attachment_show;
@@ -83,6 +84,7 @@ use crate::{app::App, audit::Note, caller::Caller, error::AppError};
 
 pub(crate) use access::Access;
 pub(crate) use activity_hours::{ActivityHours, HourLine};
+pub(crate) use answer_times::AnswerTimesShow;
 pub(crate) use approval_answer::ApprovalAnswer;
 pub(crate) use approval_list::ApprovalList;
 pub(crate) use attachment_show::AttachmentShow;

@@ -20,9 +20,9 @@ use axum::{
 
 use crate::{
     actions::{
-        Action, ActivityHours, ApprovalAnswer, ApprovalList, AttachmentShow, AuditList,
-        BackupWrite, Board, ConnectionEnd, ConnectionList, JobProgress, KeyList, KeyRetire,
-        KeyRewrap, KeyRotate, LoginEnd, LoginList, Me, MePassword, MeRename, MemberList,
+        Action, ActivityHours, AnswerTimesShow, ApprovalAnswer, ApprovalList, AttachmentShow,
+        AuditList, BackupWrite, Board, ConnectionEnd, ConnectionList, JobProgress, KeyList,
+        KeyRetire, KeyRewrap, KeyRotate, LoginEnd, LoginList, Me, MePassword, MeRename, MemberList,
         MemberRemove, MemberSet, NeedsYou, RejectedUses, RuleRemove, ServerAudit, ServerHealth,
         SetupLink, TaskAdd, TaskAssign, TaskEdit, TaskList, TaskMove, TaskReply, TaskSetStatus,
         TaskShow, TokenClients, TokenCreate, TokenHistory, TokenInspect, TokenList, TokenReminders,
@@ -68,6 +68,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     visitor.visit::<ConnectionList>();
     visitor.visit::<ConnectionEnd>();
     visitor.visit::<ActivityHours>();
+    visitor.visit::<AnswerTimesShow>();
     visitor.visit::<TokenTest>();
     visitor.visit::<TokenHistory>();
     visitor.visit::<TokenReminders>();

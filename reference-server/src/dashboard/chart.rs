@@ -4,7 +4,10 @@
 
 use askama::Template;
 
-use crate::actions::HourLine;
+use crate::{
+    actions::HourLine,
+    tasks::{AnswerTimes, Waits},
+};
 
 /// Bars over time, the oldest first. In a page: `{{ chart|safe }}`.
 #[derive(Clone, Debug, Template)]
@@ -58,6 +61,37 @@ impl Chart {
         }
     }
 
+    /// Half of each day's answers were there within the time that its bar shows; nothing without answers.
+    pub(super) fn of_answers(times: &AnswerTimes) -> Option<Self> {
+        let of_day = |waits: &Waits| match waits.answers {
+            0 => (0, 0),
+            // An answer that took no time is one all the same.
+            _ => (waits.median_ms.max(1), 0),
+        };
+        let days = times.days.iter();
+        let values: Vec<_> = days.map(|day| of_day(&day.waits)).collect();
+        let Waits {
+            answers,
+            median_ms,
+            slowest_ms,
+        } = times.all;
+        let words = match answers {
+            0 => return None,
+            1 => format!(
+                "The last {} days: 1 answer, within {}.",
+                values.len(),
+                duration(median_ms)
+            ),
+            _ => format!(
+                "The last {} days: {answers} answers, half of them within {}, the slowest within {}.",
+                values.len(),
+                duration(median_ms),
+                duration(slowest_ms),
+            ),
+        };
+        Some(Self::new(&values, words))
+    }
+
     /// Calls and rejections per hour.
     pub(super) fn of_hours(hours: &[HourLine]) -> Self {
         let values: Vec<_> = hours
@@ -91,10 +125,31 @@ fn height(value: u64, most: u64) -> u64 {
     }
 }
 
+/// A time as one says it, rounded up: within it, the answer was there.
+fn duration(millis: u64) -> String {
+    let units = [
+        (DAY, 2, "day"),
+        (HOUR, 2, "hour"),
+        (MINUTE, 2, "minute"),
+        (SECOND, 0, "second"),
+    ];
+    let fits = |(unit, least, _): &(u64, u64, &str)| millis > unit * least;
+    let (unit, _, name) = units
+        .into_iter()
+        .find(fits)
+        .unwrap_or((SECOND, 0, "second"));
+    let count = millis.div_ceil(unit).max(1);
+    format!("{count} {name}{}", plural(count))
+}
+
 fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 const HEIGHT: u64 = 100;
 const BAR: usize = 8;
 const STEP: usize = 10;
@@ -126,6 +181,58 @@ mod tests {
         );
         assert_eq!(html.matches("<rect").count(), 3);
         assert!(!html.contains("style"));
+    }
+
+    #[test]
+    fn says_how_long_answers_took_and_nothing_without_any() {
+        let of = |waits: &[Waits], all| {
+            let days = waits.iter().map(|waits| crate::tasks::AnswerDay {
+                at: String::new(),
+                waits: *waits,
+            });
+            Chart::of_answers(&AnswerTimes {
+                days: days.collect(),
+                all,
+            })
+        };
+        let waits = |answers, median_ms, slowest_ms| Waits {
+            answers,
+            median_ms,
+            slowest_ms,
+        };
+        assert!(of(&[Waits::default()], Waits::default()).is_none());
+        let days = [
+            waits(2, 0, 90_000),
+            Waits::default(),
+            waits(1, 150_000, 150_000),
+        ];
+        let html = of(&days, waits(3, 90_000, 150_000))
+            .unwrap()
+            .render()
+            .unwrap();
+        let words = "The last 3 days: 3 answers, half of them within 90 seconds, the slowest within 3 minutes.";
+        assert!(html.contains(words), "{html}");
+        // The day without answers has no bar; the one whose answer took no time has.
+        assert_eq!(html.matches("<rect").count(), 2);
+        let one = of(&days[2..], days[2]).unwrap();
+        assert_eq!(one.words, "The last 1 days: 1 answer, within 3 minutes.");
+    }
+
+    #[test]
+    fn durations_are_rounded_up_to_what_one_says() {
+        for (millis, words) in [
+            (0, "1 second"),
+            (1, "1 second"),
+            (1_001, "2 seconds"),
+            (2 * MINUTE, "120 seconds"),
+            (2 * MINUTE + 1, "3 minutes"),
+            (2 * HOUR + 1, "3 hours"),
+            (2 * DAY, "48 hours"),
+            (9 * DAY, "9 days"),
+            (u64::MAX, "213503982335 days"),
+        ] {
+            assert_eq!(duration(millis), words);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
+    chart::Chart,
     filters,
     guard::LoggedIn,
     layout::Layout,
@@ -16,7 +17,7 @@ use super::{
     page::{PageResult, render},
 };
 use crate::{
-    actions::{ApprovalAnswer, ApprovalList, NeedsYou, RuleRemove},
+    actions::{AnswerTimesShow, ApprovalAnswer, ApprovalList, NeedsYou, RuleRemove},
     app::App,
     tasks::{Answer, ApprovalRule, Need, NeedKind},
 };
@@ -30,6 +31,8 @@ struct NeedsYouPage {
     /// How many there are, shown ones included.
     count: u64,
     rules: Vec<ApprovalRule>,
+    /// How long answers took lately, once there were any.
+    chart: Option<Chart>,
 }
 
 #[derive(Deserialize)]
@@ -56,12 +59,17 @@ pub(super) async fn show(
         workspace: workspace.clone(),
     };
     let rules = app.perform(approvals, &person.caller()).await?.rules;
+    let times = AnswerTimesShow {
+        workspace: workspace.clone(),
+    };
+    let times = app.perform(times, &person.caller()).await?;
     render(&NeedsYouPage {
         layout: layout.with_notice(done.notice()),
         workspace,
         needs: needs.needs,
         count: needs.count,
         rules,
+        chart: Chart::of_answers(&times),
     })
 }
 

@@ -15,7 +15,8 @@ use tower_workspace_token_sqlite::slot_generation;
 
 use super::{
     ApprovalId, Author, RuleId, SessionInbox, SessionKey, TaskError, TaskErrorKind, TaskId, Tasks,
-    Verdict, What, hub::Announcement, read::parsed, sessions::Sessions, timeline, write::admit,
+    Verdict, What, answers, hub::Announcement, read::parsed, sessions::Sessions, timeline,
+    write::admit,
 };
 use crate::{live::Topic, text, time};
 
@@ -526,6 +527,9 @@ fn close(
             ":now": now,
             ":id": approval.id.as_str(),
         })?;
+    if is_answer {
+        answers::note_approval(connection, author.workspace(), &approval.id, now)?;
+    }
     match &approval.task {
         Some(task) if is_answer => {
             let answer = (approval.tool.as_str(), state.as_str());

@@ -181,7 +181,7 @@ fn write_status(
         .execute(named_params! {
             ":status": status.as_str(),
             ":position": board::entrance(connection, workspace, status)?,
-            ":asks_since": before.after(Step::Status(author.actor(), status), now),
+            ":asks_since": before.settle(connection, author, Step::Status(author.actor(), status), now)?,
             ":now": now,
             ":taken_with": taken_with,
             ":taken_name": taken_name,
@@ -207,7 +207,7 @@ fn write_assignee(
         )?
         .execute(named_params! {
             ":assignee": assignee.as_str(),
-            ":asks_since": before.after(Step::Assigned(assignee), now),
+            ":asks_since": before.settle(connection, author, Step::Assigned(assignee), now)?,
             ":now": now,
             ":workspace": author.workspace().as_str(),
             ":task": task.as_str(),

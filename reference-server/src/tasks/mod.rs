@@ -6,6 +6,7 @@
 //! one place, the `hub`: with its content to the [subscribers](Tasks::subscribe) of the workspace,
 //! which are agents, and by its topic alone to open pages.
 
+mod answers;
 mod approvals;
 mod attachments;
 mod board;
@@ -24,6 +25,9 @@ use tower_workspace_token::{authority::Lease, id::WorkspaceId};
 
 use crate::{db::Database, live::Live, people::UserId};
 
+#[cfg(test)]
+pub(crate) use answers::AnswerDay;
+pub(crate) use answers::{AnswerTimes, Waits};
 pub(crate) use approvals::{Answer, Approval, ApprovalRule, ApprovalState};
 pub(crate) use attachments::{Attachment, AttachmentData, MAX_BYTES_AT_ONCE, NewAttachment};
 pub(crate) use board::{BoardColumn, Place};

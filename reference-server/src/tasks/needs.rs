@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use tower_workspace_token::{authority::Lease, id::WorkspaceId};
 
 use super::{
-    Actor, Approval, Message, Status, TaskCard, TaskError, TaskId, Tasks, approvals, hub, read,
+    Actor, Approval, Author, Message, Status, TaskCard, TaskError, TaskId, Tasks, answers,
+    approvals, hub, read,
 };
 use crate::{
     db::{DatabaseError, lease},
@@ -99,8 +100,23 @@ impl Standing {
         }
     }
 
-    /// Returns since when the task waits for a person after `step`.
-    pub(super) fn after(self, step: Step<'_>, now: i64) -> Option<i64> {
+    /// Returns since when the task waits for a person after the author's `step`, and keeps how long it
+    /// waited if the step is a person's answer.
+    pub(super) fn settle(
+        self,
+        connection: &Connection,
+        author: &Author,
+        step: Step<'_>,
+        now: i64,
+    ) -> Result<Option<i64>, TaskError> {
+        let after = self.after(step, now);
+        if let (Some(since), None, Actor::Human) = (self.asks_since, after, author.actor()) {
+            answers::note(connection, author.workspace(), since, now)?;
+        }
+        Ok(after)
+    }
+
+    fn after(self, step: Step<'_>, now: i64) -> Option<i64> {
         self.waits_after(step)
             .then(|| self.asks_since.unwrap_or(now))
     }

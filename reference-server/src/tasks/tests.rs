@@ -736,3 +736,98 @@ impl Fixture {
         steps.await.unwrap()
     }
 }
+
+#[tokio::test]
+async fn what_people_answer_is_counted_and_what_agents_settle_is_not() {
+    let fixture = Fixture::new(&["acme", "other"]).await;
+    let (tasks, acme) = (&fixture.tasks, workspace("acme"));
+    let (agent, me) = (fixture.agent("acme", "primary").await, person(acme));
+    let asks = async |task: &Task| {
+        let question = "Which port?".to_owned();
+        tasks
+            .reply(Author::Agent(agent.clone()), &task.id, question, Vec::new())
+            .await
+    };
+    let answers = async || tasks.answer_times(&acme).await.unwrap().all.answers;
+
+    let replied = fixture.task_for_agents("acme", "a reply").await;
+    asks(&replied).await.unwrap();
+    assert_eq!(answers().await, 0);
+    let reply = |text: &str| tasks.reply(me.clone(), &replied.id, text.to_owned(), Vec::new());
+    reply("8080").await.unwrap();
+    assert_eq!(answers().await, 1);
+    // It no longer waits: what people say besides is no answer.
+    reply("as always").await.unwrap();
+    assert_eq!(answers().await, 1);
+
+    let closed = fixture.task_for_agents("acme", "a state").await;
+    asks(&closed).await.unwrap();
+    let status = tasks.set_status(me.clone(), &closed.id, Status::Rejected);
+    status.await.unwrap();
+    assert_eq!(answers().await, 2);
+
+    let given = fixture.task_for_agents("acme", "another hand").await;
+    tasks
+        .assign(me.clone(), &given.id, Actor::Human)
+        .await
+        .unwrap();
+    tasks
+        .assign(me.clone(), &given.id, Actor::Agent)
+        .await
+        .unwrap();
+    assert_eq!(answers().await, 3);
+
+    let settled = fixture.task_for_agents("acme", "settled").await;
+    asks(&settled).await.unwrap();
+    tasks
+        .update_status(&agent, &settled.id, Status::Completed)
+        .await
+        .unwrap();
+    assert_eq!(answers().await, 3);
+
+    let inbox = tasks.open_session().unwrap();
+    let asked = tasks
+        .ask(&agent, inbox.key(), permission("aaaaa"))
+        .await
+        .unwrap();
+    tasks
+        .answer(me.clone(), &asked.id, Answer::Always)
+        .await
+        .unwrap();
+    assert_eq!(answers().await, 4);
+    // By the rule, this time.
+    tasks
+        .ask(&agent, inbox.key(), permission("bbbbb"))
+        .await
+        .unwrap();
+    assert_eq!(answers().await, 4);
+
+    let other = tasks.answer_times(&workspace("other")).await.unwrap();
+    assert_eq!(other.all, Waits::default());
+}
+
+#[tokio::test]
+async fn how_long_an_answer_took_is_kept_for_thirty_days() {
+    let fixture = Fixture::new(&["acme"]).await;
+    let acme = workspace("acme");
+    let (now, day) = (time::now(), 24 * 60 * 60 * 1000);
+    let noted = fixture.tasks.database.write(move |transaction| {
+        answers::note(transaction, &acme, 0, now - 31 * day)?;
+        // A clock that was set back.
+        answers::note(transaction, &acme, now + 5, now)?;
+        answers::note(transaction, &acme, now - 1_500, now)?;
+        Ok::<_, TaskError>(
+            transaction.query_row("SELECT count(*) FROM answers", [], |row| {
+                row.get::<_, i64>(0)
+            })?,
+        )
+    });
+    assert_eq!(noted.await.unwrap(), 2);
+    let times = fixture.tasks.answer_times(&acme).await.unwrap();
+    let waits = Waits {
+        answers: 2,
+        median_ms: 0,
+        slowest_ms: 1_500,
+    };
+    assert_eq!((times.all, times.days[29].waits), (waits, waits));
+}

@@ -73,12 +73,8 @@ impl Tasks {
             let standing = read::standing(transaction, &workspace, &message.task)?;
             insert_message(transaction, &author, &message, now)?;
             let step = Step::Message(author.actor(), &message.text);
-            needs::set(
-                transaction,
-                &workspace,
-                &message.task,
-                standing.after(step, now),
-            )?;
+            let asks_since = standing.settle(transaction, &author, step, now)?;
+            needs::set(transaction, &workspace, &message.task, asks_since)?;
             let of_message = Some(&message.id);
             attachments::insert_all(transaction, &author, &message.task, of_message, &files, now)?;
             Ok(message)

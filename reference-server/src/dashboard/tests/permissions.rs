@@ -29,6 +29,11 @@ fn table() -> Vec<(&'static str, For, Value)> {
         ("GET /workspaces", Person, json!({})),
         ("GET /workspaces/{workspace}", Member, json!({})),
         ("GET /workspaces/{workspace}/activity", Member, json!({})),
+        (
+            "GET /workspaces/{workspace}/answer-times",
+            Member,
+            json!({}),
+        ),
         ("GET /workspaces/{workspace}/approvals", Member, json!({})),
         ("GET /workspaces/{workspace}/audit", Owner, json!({})),
         ("GET /workspaces/{workspace}/board", Member, json!({})),
