@@ -86,7 +86,27 @@ impl TokenAuthority {
     ) -> Result<RotationReceipt, Error> {
         let key = SlotKey::new(*workspace, *name);
         let (inner, note) = (Arc::clone(&self.inner), self.note.clone());
-        detached(async move { inner.rotate(key, note).await }).await
+        detached(async move { inner.rotate(key, None, note).await }).await
+    }
+
+    /// Replaces the live token of the slot if it is the one of `generation`; otherwise as
+    /// [`rotate`](Self::rotate).
+    ///
+    /// For whoever decided by what they saw: of two people who regenerate the token that both look at,
+    /// the second does not end what the first has just been shown.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if the slot holds the live token of another generation; otherwise as for
+    /// [`rotate`](Self::rotate).
+    pub async fn rotate_generation(
+        &self,
+        workspace: &WorkspaceId,
+        name: &TokenName,
+        generation: Generation,
+    ) -> Result<RotationReceipt, Error> {
+        let key = SlotKey::new(*workspace, *name);
+        let (inner, note) = (Arc::clone(&self.inner), self.note.clone());
+        detached(async move { inner.rotate(key, Some(generation), note).await }).await
     }
 
     /// Ends the live token of the slot without a successor; otherwise as [`rotate`](Self::rotate).
@@ -136,9 +156,18 @@ async fn detached<T: Send + 'static>(
 }
 
 impl Inner {
-    async fn rotate(&self, key: SlotKey, note: Note) -> Result<RotationReceipt, Error> {
+    async fn rotate(
+        &self,
+        key: SlotKey,
+        expected: Option<Generation>,
+        note: Note,
+    ) -> Result<RotationReceipt, Error> {
         let started = self.clock.moment();
         let replaced = self.live_record(&key).await?;
+        // The row that is looked at here is the very one that is replaced, or nothing is.
+        if expected.is_some_and(|expected| expected != replaced.generation) {
+            return Err(Error::new(ErrorKind::Conflict));
+        }
         let generation = self.generation_after(&replaced)?;
         let (issued, record) = self.mint(key, Some(replaced.revision), generation).await?;
         let event = HistoryEvent::new(

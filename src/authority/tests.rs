@@ -109,6 +109,36 @@ async fn a_rotated_token_is_dead_and_the_new_one_lives() {
     assert_eq!(verified.generation().number(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_those_who_rotate_the_generation_they_saw_one_does() {
+    let authority = authority();
+    let first = authority.issue(&acme(), &primary()).await.unwrap();
+    let rotations = (0..8).map(|_| {
+        let (authority, seen) = (authority.clone(), first.generation());
+        tokio::spawn(async move {
+            let (workspace, name) = (acme(), primary());
+            let rotated = authority.rotate_generation(&workspace, &name, seen);
+            rotated.await.map_err(|error| error.kind())
+        })
+    });
+    let rotations: Vec<_> = rotations.collect();
+    let mut rotated = Vec::new();
+    for rotation in rotations {
+        match rotation.await.unwrap() {
+            Ok(receipt) => rotated.push(receipt.token),
+            Err(kind) => assert_eq!(kind, ErrorKind::Conflict),
+        }
+    }
+    let [token] = &*rotated else {
+        panic!("{} rotated", rotated.len());
+    };
+    assert_eq!(token.generation().number(), 2);
+    assert!(check(&authority, token.expose_secret()).await.is_ok());
+    let (workspace, empty) = (acme(), "empty".parse().unwrap());
+    let nothing = authority.rotate_generation(&workspace, &empty, first.generation());
+    assert_eq!(nothing.await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
 #[tokio::test]
 async fn a_rejection_names_the_slot_and_generation_of_a_superseded_token_alone() {
     let store = Arc::new(MemoryStore::new());

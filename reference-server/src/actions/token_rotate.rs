@@ -3,7 +3,10 @@
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tower_workspace_token::id::{SlotKey, TokenName, WorkspaceId};
+use tower_workspace_token::{
+    error::ErrorKind,
+    id::{Generation, SlotKey},
+};
 
 use super::{
     Access, Action, ConnectionLine, Reason, Secret, token_create::parse_name, token_slot,
@@ -67,16 +70,20 @@ impl Action for TokenRotate {
         let name = parse_name(&self.name)?;
         let _not_archived_meanwhile = app.lifecycle().read().await;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
-        if let Some(generation) = self.generation {
-            expect_generation(app, &id, &name, generation).await?;
-        }
         let key = SlotKey::new(id, name);
         let connected = app.activity().connections_of(&key);
-        let receipt = app
-            .authority_of(caller, self.reason)
-            .rotate(&id, &name)
-            .await
-            .map_err(token_slot::explain)?;
+        let authority = app.authority_of(caller, self.reason);
+        let receipt = match self.generation {
+            None => authority.rotate(&id, &name).await,
+            Some(shown) => {
+                let shown = Generation::from_number(shown).ok_or_else(out_of_date)?;
+                authority.rotate_generation(&id, &name, shown).await
+            }
+        };
+        let receipt = receipt.map_err(|error| match error.kind() {
+            ErrorKind::Conflict => out_of_date(),
+            _ => token_slot::explain(error),
+        })?;
         app.activity().superseded(&key, false, &receipt.ended);
         let (generation, ended) = (receipt.token.generation(), receipt.ended);
         tracing::info!(
@@ -99,19 +106,9 @@ impl Action for TokenRotate {
 }
 
 /// Stops whoever looks at a page that is out of date.
-async fn expect_generation(
-    app: &App,
-    workspace: &WorkspaceId,
-    name: &TokenName,
-    expected: u64,
-) -> Result<(), AppError> {
-    let tokens = app.authority().list(workspace).await?;
-    let token = tokens.iter().find(|token| token.name == *name);
-    match token {
-        Some(token) if token.generation.number() != expected => Err(AppError::new(
-            ErrorCode::Conflict,
-            "the token was regenerated or revoked meanwhile: look at the list again",
-        )),
-        _ => Ok(()),
-    }
+fn out_of_date() -> AppError {
+    AppError::new(
+        ErrorCode::Conflict,
+        "the token was regenerated or revoked meanwhile: look at the list again",
+    )
 }

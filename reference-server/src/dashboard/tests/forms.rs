@@ -233,3 +233,22 @@ async fn every_page_is_kept_by_no_cache_and_shown_in_no_frame() {
         }
     }
 }
+
+#[tokio::test]
+async fn of_two_who_regenerate_the_token_they_look_at_one_does() {
+    let site = Site::new().await;
+    let ada = site.person("ada", false).await;
+    let acme = site.workspace("acme", &[(&ada, Role::Owner)]).await;
+    let rotate = async |generation: u64| {
+        let target = format!("/api/v1/workspaces/{}/tokens/primary/rotate", acme.id);
+        let body = serde_json::json!({"generation": generation});
+        let ask = site.ask(Method::POST, &target).of(&ada).json(&body);
+        ask.send().await.status
+    };
+    let (one, other) = tokio::join!(rotate(1), rotate(1));
+    let mut statuses = [one, other];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::OK, StatusCode::CONFLICT]);
+    assert_eq!(rotate(0).await, StatusCode::CONFLICT);
+    assert_eq!(rotate(2).await, StatusCode::OK);
+}
