@@ -311,3 +311,62 @@ fn link_is_over() -> AppError {
         "this link was used already, or is too old: ask for a new one",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, time::Duration};
+
+    use tower_workspace_token_sqlite::SqliteStore;
+
+    use super::*;
+
+    const OLD: &str = "four words are enough";
+
+    /// An account's password may change while somebody waits to have the old one looked at.
+    #[tokio::test]
+    async fn the_password_from_before_opens_nothing_and_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
+        let database = Database::open(&store).unwrap();
+        let accounts = Accounts::new(database.clone(), Live::default());
+        let hash = accounts.passwords.hash(OLD.into()).await.unwrap();
+        let id = UserId::random().unwrap();
+        let ada = id.clone();
+        let insert = move |transaction: &Transaction<'_>| {
+            users::insert(transaction, &ada, "ada", false, time::now())?;
+            users::set_password_hash(transaction, &ada, &hash)?;
+            users::find(transaction, &ada)
+        };
+        let user = database
+            .write::<_, DatabaseError>(insert)
+            .await
+            .unwrap()
+            .unwrap();
+
+        let log_in = || accounts.log_in("ada".to_owned(), OLD.into(), Origin::default());
+        log_in().await.unwrap();
+        let busy = accounts.passwords.occupy().await;
+        let mut entering = pin!(log_in());
+        let change = accounts.change_password(&user, None, OLD.into(), "of the intruder".into());
+        let mut changing = pin!(change);
+        // Both have read the hash by then, and wait for their turn.
+        let a_while = Duration::from_millis(200);
+        assert!(tokio::time::timeout(a_while, &mut entering).await.is_err());
+        assert!(tokio::time::timeout(a_while, &mut changing).await.is_err());
+        let write = move |transaction: &Transaction<'_>| {
+            replace_password(transaction, &id, "the new one's", None)
+        };
+        database.write::<_, DatabaseError>(write).await.unwrap();
+        drop(busy);
+        let entered = entering.await.unwrap_err();
+        assert_eq!(entered.code(), ErrorCode::Unauthenticated);
+        assert_eq!(
+            changing.await.unwrap_err().to_string(),
+            "the old password is wrong"
+        );
+        let logins = database.read::<i64, DatabaseError>(|snapshot| {
+            Ok(snapshot.query_row("SELECT count(*) FROM logins", [], |row| row.get(0))?)
+        });
+        assert_eq!(logins.await.unwrap(), 0);
+    }
+}

@@ -75,6 +75,16 @@ impl Passwords {
     }
 }
 
+#[cfg(test)]
+impl Passwords {
+    /// Keeps everybody else waiting.
+    pub(super) async fn occupy(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = u32::try_from(AT_ONCE).expect("there are few");
+        let permits = Arc::clone(&self.permits).acquire_many_owned(all).await;
+        permits.expect("the semaphore is never closed")
+    }
+}
+
 impl Default for Passwords {
     fn default() -> Self {
         Self {
@@ -140,6 +150,21 @@ mod tests {
         let passwords = Passwords::default();
         assert!(PasswordHash::new(&NOBODYS).is_ok());
         assert!(!passwords.verify("nobody's".into(), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_counts_until_it_is_done() {
+        let passwords = Passwords::default();
+        let free = || passwords.permits.available_permits();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let mut asked = Box::pin(passwords.run(move || gone.recv()));
+        assert!(futures_util::poll!(&mut asked).is_pending());
+        drop(asked);
+        assert_eq!(free(), AT_ONCE - 1);
+        go.send(()).unwrap();
+        while free() < AT_ONCE {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -831,3 +831,22 @@ async fn how_long_an_answer_took_is_kept_for_thirty_days() {
     };
     assert_eq!((times.all, times.days[29].waits), (waits, waits));
 }
+
+#[tokio::test]
+async fn a_request_is_kept_as_it_reads() {
+    let fixture = Fixture::new(&["acme"]).await;
+    let agent = fixture.agent("acme", "primary").await;
+    let inbox = fixture.tasks.open_session().unwrap();
+    let request = approvals::ApprovalRequest {
+        description: "list \u{202e}fr- mr".to_owned(),
+        input_preview: "rm\u{200b} -rf \u{2066}x".to_owned(),
+        ..permission("aaaaa")
+    };
+    let asked = fixture
+        .tasks
+        .ask(&agent, inbox.key(), request)
+        .await
+        .unwrap();
+    assert_eq!(asked.description, "list \\u{202e}fr- mr");
+    assert_eq!(asked.preview, "rm\\u{200b} -rf \\u{2066}x");
+}

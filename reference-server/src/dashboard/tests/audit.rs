@@ -136,12 +136,25 @@ async fn the_logins_of_members_are_their_workspaces_from_when_they_are_members()
     let acme = site.workspace("acme", &[(&ada, Role::Owner)]).await;
     site.workspace("other", &[(&eve, Role::Owner)]).await;
     site.execute(
-        "INSERT INTO audit (at, user, actor, action, detail)
-         SELECT at, id, name, 'account.login', name || when_ FROM users,
+        "INSERT INTO audit (at, user, actor, action, detail, address)
+         SELECT at, id, name, 'account.login', name || when_, '203.0.113.7' FROM users,
            (SELECT 1 AS at, '-before' AS when_ UNION ALL SELECT 99999999999999, '-after')",
     )
     .await;
     let page = site.get(&format!("/w/{}/audit", acme.id), &ada).await.body;
     assert!(page.contains("ada-after"), "{page}");
     assert!(!page.contains("ada-before") && !page.contains("eve-"));
+    // Where somebody logged in from is the operator's to know, and of every workspace they are in.
+    let operator = site.person("operator", true).await;
+    for (target, shows_address) in [
+        (format!("/w/{}/audit", acme.id), false),
+        (format!("/w/{}/audit/export?format=csv", acme.id), false),
+        (format!("/api/v1/workspaces/{}/audit", acme.id), false),
+        ("/admin/audit".to_owned(), true),
+    ] {
+        let page = site.get(&target, &operator).await;
+        assert_eq!(page.status, StatusCode::OK, "{target}");
+        assert!(page.body.contains("ada-after"), "{target}");
+        assert_eq!(page.body.contains("203.0.113.7"), shows_address, "{target}");
+    }
 }

@@ -1,8 +1,9 @@
 //! What arrives late: bodies of requests whose login has ended meanwhile, and answers that nobody waits for.
 
-use std::{future::Future as _, pin::pin, task::Context};
+use std::{future::Future as _, pin::pin, task::Context, time::Duration};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
 use secrecy::SecretString;
 
 use super::site::Site;
@@ -10,6 +11,7 @@ use crate::{
     actions::{AuditList, TaskAdd, UserLink, UserPasswd, UserUpdate},
     caller::{Caller, Person},
     error::ErrorCode,
+    live::Topic,
     people::{Role, UserId, users},
     tasks::Actor,
 };
@@ -130,4 +132,19 @@ async fn a_new_password_ends_the_links_that_were_made_before() {
         .form(&[("link", &link), ("password", "words of somebody else")]);
     let joined = join.header("sec-fetch-site", "same-origin").send().await;
     assert_eq!(joined.status, StatusCode::NOT_FOUND);
+}
+
+/// A stream that was told of too much to tell it all may have missed the end of its login.
+#[tokio::test]
+async fn a_stream_that_missed_the_end_of_its_login_ends() {
+    let site = Site::new().await;
+    let ada = site.person("ada", false).await;
+    let opened = site.ask(Method::GET, "/live").of(&ada).open().await;
+    assert_eq!(opened.status(), StatusCode::OK);
+    site.execute("DELETE FROM logins").await;
+    for _ in 0..3000 {
+        site.app.live().announce(None, Topic::Settings);
+    }
+    let ended = tokio::time::timeout(Duration::from_secs(10), opened.into_body().collect());
+    assert!(ended.await.is_ok(), "it goes on");
 }

@@ -1,8 +1,8 @@
 //! [`Site`], a server without a socket; [`Page`], what it answers.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use rusqlite::Transaction;
@@ -225,17 +225,24 @@ impl Ask<'_> {
     }
 
     pub(super) async fn send(self) -> Page {
-        let mut request = self.request.body(Body::from(self.body)).unwrap();
-        let peer: SocketAddr = "127.0.0.1:50000".parse().unwrap();
-        request.extensions_mut().insert(Peer(peer));
-        let service = scrub_layer().layer(router(&self.site.app, self.site.arrivals()));
-        let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
+        let (parts, body) = self.open().await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Page {
             status: parts.status,
             headers: parts.headers,
             body: String::from_utf8(body.to_vec()).unwrap(),
         }
+    }
+
+    /// Returns the answer before its body has ended.
+    pub(super) async fn open(
+        self,
+    ) -> http::Response<impl HttpBody<Data = Bytes, Error: Debug> + use<>> {
+        let mut request = self.request.body(Body::from(self.body)).unwrap();
+        let peer: SocketAddr = "127.0.0.1:50000".parse().unwrap();
+        request.extensions_mut().insert(Peer(peer));
+        let service = scrub_layer().layer(router(&self.site.app, self.site.arrivals()));
+        service.oneshot(request).await.unwrap()
     }
 }
 
