@@ -1,7 +1,10 @@
 //! [`App`]: what every action works with, in the server and in a command that works without one.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,6 +57,7 @@ struct Shared {
     started_at: Timestamp,
     started: Moment,
     settings: OnceLock<Vec<SettingLine>>,
+    is_demo: AtomicBool,
     /// Held by whoever gives a workspace a token, and alone by whoever archives one, so that no token
     /// appears in a workspace after its tokens were revoked.
     lifecycle: RwLock<()>,
@@ -89,6 +93,10 @@ impl App {
             None => last_known(&database).await?,
         };
         let authority = TokenAuthority::builder(store, keys).build()?;
+        let is_demo = database
+            .read(|snapshot| meta::get(snapshot, meta::DEMO))
+            .await?
+            .is_some();
         let live = Live::default();
         let protocols = Protocols::default();
         for workspace in database.read(|snapshot| workspaces::list(snapshot)).await? {
@@ -111,6 +119,7 @@ impl App {
                 started_at: SystemClock.now(),
                 started: SystemClock.moment(),
                 settings: OnceLock::new(),
+                is_demo: is_demo.into(),
                 lifecycle: RwLock::new(()),
                 _lock: lock,
             }),
@@ -191,6 +200,16 @@ impl App {
     /// Returns the options that the server runs with.
     pub(crate) fn settings(&self) -> &[SettingLine] {
         self.shared.settings.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns whether the data is a demo's, whatever the server was started with.
+    pub(crate) fn is_demo(&self) -> bool {
+        self.shared.is_demo.load(Ordering::Relaxed)
+    }
+
+    /// Has the pages say so from here on.
+    pub(crate) fn say_demo(&self) {
+        self.shared.is_demo.store(true, Ordering::Relaxed);
     }
 
     /// Returns the work that takes a while.

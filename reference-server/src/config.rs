@@ -102,6 +102,10 @@ pub(crate) struct ServerOptions {
     /// A file with the keys, such as a systemd credential [default: in the data directory]
     #[arg(long, env = "WST_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+
+    /// Fill a new data directory with a workspace to look around in, and play an agent in it
+    #[arg(long, env = "WST_DEMO", value_parser = BoolishValueParser::new())]
+    pub(crate) demo: bool,
 }
 
 /// All options, settled.
@@ -113,6 +117,7 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) mcp_domain: Option<Domain>,
     pub(crate) keys: KeySource,
+    pub(crate) demo: bool,
     /// The same for readers, and where each comes from.
     pub(crate) lines: Vec<SettingLine>,
 }
@@ -170,6 +175,8 @@ struct ConfigFile {
     mcp_domain: Option<Domain>,
     database: Option<String>,
     key_file: Option<PathBuf>,
+    #[serde(default)]
+    demo: bool,
 }
 
 /// Reads the server's options from variables, for commands that do not take them as arguments.
@@ -218,6 +225,8 @@ impl Settings {
         let key_file = lines.pick("key_file", server.key_file, file.key_file);
         let shown = key_file.as_ref().map(|path| path.display());
         lines.show_or("key_file", shown, "in the data directory");
+        let demo = lines.pick_any("demo", &server.demo, &file.demo);
+        lines.show("demo", demo);
         Ok(Self {
             data_dir,
             log,
@@ -225,6 +234,7 @@ impl Settings {
             public_url,
             mcp_domain,
             keys: key_file.map_or(KeySource::DataDir, KeySource::Given),
+            demo,
             lines: lines.lines,
         })
     }

@@ -21,6 +21,7 @@
 //! | `app` | what they all share |
 //! | `data_dir`, `db`, `key_check`, `key_room` | files, tables, keys |
 //! | `backup` | backups and how they come back |
+//! | `demo` | `wst serve --demo`: a workspace to look around in, and its scripted agent |
 //! | `progress` | how far long work has come |
 
 mod actions;
@@ -38,6 +39,7 @@ mod control;
 mod dashboard;
 mod data_dir;
 pub mod db;
+mod demo;
 mod error;
 mod hardening;
 mod http;

@@ -22,6 +22,7 @@ use crate::{
     config::Settings,
     control::{ControlClient, ControlSocket},
     data_dir::{DataDir, DataDirLock, probe_writes},
+    demo,
     error::{AppError, ErrorCode},
     http::{self, PublicService},
     listener::{
@@ -41,12 +42,18 @@ const LAST_ANSWERS: Duration = Duration::from_millis(200);
 pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     let listening = &settings.listening;
     exposure::check(listening, settings.public_url.as_ref())?;
+    if settings.demo {
+        demo::check_listening(&settings)?;
+    }
     exposure::warn(listening, settings.public_url.as_ref());
     // First of all that takes time, so that a signal while the server starts is not lost.
     let signals = Signals::listen()?;
     let certificate = listening.tls.clone().map(Certificate::read).transpose()?;
     let data_dir = DataDir::open_or_create(&settings.data_dir)?;
     let lock = take(&data_dir).await?;
+    if settings.demo {
+        demo::check_data_dir(&data_dir)?;
+    }
     probe_writes(&data_dir)?;
     let keys = settings.keys.read_or_create(&data_dir)?;
     let (listener, address) = bind(listening.address).await?;
@@ -66,6 +73,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     app.finish_archiving().await?;
     app.finish_transfers().await?;
     app.tasks().close_sessions_of_the_past().await?;
+    let cast = match settings.demo {
+        true => demo::prepare(&app, address).await?,
+        false => None,
+    };
     let keeper = Activity::keep(&app);
     let control = ControlSocket::bind(&data_dir)?;
 
@@ -105,12 +116,16 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     };
     announce(scheme, address)?;
     show_setup_link(&app).await?;
+    let agent = cast.map(|cast| background.spawn(cast.play()));
 
     let commands = api::router(app.clone()).layer(Extension(Caller::CommandLine));
     let control = control.serve(commands, told(stopped));
     let until_signal = async {
         signals.wait().await;
         tracing::info!("stopping");
+        if let Some(agent) = agent {
+            agent.abort();
+        }
         // A call that waits is answered first: clients hang on a stream that ends without an answer.
         app.tasks().close();
         tokio::time::sleep(LAST_ANSWERS).await;

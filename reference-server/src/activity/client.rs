@@ -88,10 +88,11 @@ fn clean(text: &str, limit: usize) -> String {
 }
 
 /// How names begin, and what people call them.
-const KNOWN: [(&str, &str); 8] = [
+const KNOWN: [(&str, &str); 9] = [
     ("claude-code", "Claude Code"),
     ("gemini-cli", "Gemini CLI"),
     ("codex", "Codex"),
+    ("demo-agent", "Demo agent"),
     ("opencode", "opencode"),
     ("visual studio code", "VS Code"),
     ("vscode", "VS Code"),

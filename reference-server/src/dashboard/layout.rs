@@ -1,5 +1,7 @@
 //! What all pages have around them: the bar, the tabs of a workspace, and the line to what changes.
 
+use axum::{extract::Request, middleware::Next, response::Response};
+
 use crate::{
     actions::workspace_ref,
     app::App,
@@ -22,6 +24,24 @@ pub(super) struct Layout {
     pub(super) live: Option<String>,
     /// What was just done.
     pub(super) notice: Option<&'static str>,
+    /// Whether the server shows a demo, which every page says.
+    pub(super) is_demo: bool,
+}
+
+tokio::task_local! {
+    /// Whether what is being answered is asked of a demo. Not handed from page to page, so that none can
+    /// forget it: an error's page knows of nothing but the error.
+    static IS_DEMO: ();
+}
+
+/// Answers a request with pages that say that they are a demo's.
+pub(super) async fn say_demo(request: Request, next: Next) -> Response {
+    in_demo(next.run(request)).await
+}
+
+/// Does `work`, whose pages say that they are a demo's.
+pub(super) async fn in_demo<T>(work: impl Future<Output = T>) -> T {
+    IS_DEMO.scope((), work).await
 }
 
 /// Who is logged in.
@@ -50,6 +70,7 @@ impl Layout {
             workspace: None,
             live: None,
             notice: None,
+            is_demo: IS_DEMO.try_with(|()| ()).is_ok(),
         }
     }
 

@@ -38,7 +38,7 @@ mod workspaces;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    middleware::{from_fn_with_state, map_request, map_response},
+    middleware::{from_fn, from_fn_with_state, map_request, map_response},
     response::Response,
     routing::{get, post},
 };
@@ -125,28 +125,36 @@ pub(crate) fn router(app: &App) -> Router {
         .layer(from_fn_with_state(app.clone(), guard::authenticate))
         .merge(api::description())
         .layer(map_response(guard::protect_api));
-    pages
+    let all = pages
         .merge(doors)
         .merge(api)
         .layer(CsrfLayer::new().with_rejection_response(guard::ForeignForm))
-        .layer(map_request(guard::hurry))
-        .merge(assets::router())
+        .layer(map_request(guard::hurry));
+    let all = match app.is_demo() {
+        true => all.layer(from_fn(layout::say_demo)),
+        false => all,
+    };
+    all.merge(assets::router())
 }
 
 /// A name, a password and a link, percent-encoded at their worst, and room for the rest.
 const MAX_STRANGERS_FORM: usize = 16 * 1024;
 
 /// Answers for paths that nothing is at, for whoever wants a page; `None` for programs.
-pub(crate) async fn not_found(headers: &HeaderMap) -> Option<Response> {
+pub(crate) async fn not_found(app: &App, headers: &HeaderMap) -> Option<Response> {
     let mut accepted = headers.get_all(ACCEPT).iter();
     let wants_page = accepted.any(|accepted| {
         let accepted = accepted.to_str().unwrap_or_default();
         accepted.contains("text/html")
     });
-    match wants_page {
-        true => Some(guard::protect(page::not_found()).await),
-        false => None,
+    if !wants_page {
+        return None;
     }
+    let page = match app.is_demo() {
+        true => layout::in_demo(async { page::not_found() }).await,
+        false => page::not_found(),
+    };
+    Some(guard::protect(page).await)
 }
 
 /// Who did what, what a workspace is like, and what administrators do.

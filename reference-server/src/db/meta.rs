@@ -11,6 +11,9 @@ pub(crate) const PUBLIC_URL: &str = "public_url";
 /// The MCP domain that the last server was told to show, if any.
 pub(crate) const MCP_DOMAIN: &str = "mcp_domain";
 
+/// That the database is a demo's: which workspace is, once it is filled.
+pub(crate) const DEMO: &str = "demo";
+
 /// When the backup was made that this is: in backups alone.
 pub(crate) const BACKUP_MADE_AT: &str = "backup_made_at";
 /// When the last backup was made of this database, and where it was written.

@@ -123,15 +123,15 @@ fn own_host(app: &App, endpoint: MethodRouter) -> Router {
     Router::new()
         .route("/register", post(unserved::register))
         .route("/.well-known/{*path}", get(unserved::well_known))
+        .fallback(nothing_here)
         .with_state(app.clone())
         .merge(guarded)
         .merge(dashboard::router(app).layer(middleware::from_fn(private::only)))
-        .fallback(nothing_here)
 }
 
 /// A page for people, a few words for programs.
-async fn nothing_here(request: Request) -> Response {
-    match dashboard::not_found(request.headers()).await {
+async fn nothing_here(State(app): State<App>, request: Request) -> Response {
+    match dashboard::not_found(&app, request.headers()).await {
         Some(page) => page,
         None => unserved::not_found().await,
     }

@@ -5,6 +5,7 @@ mod cli;
 mod common;
 mod config;
 mod data_dir;
+mod demo;
 mod fixtures;
 mod health;
 mod http;
