@@ -5,7 +5,7 @@ import { plan } from './packages.mjs';
 import { expect, Report } from './report.mjs';
 import { launch, World } from './world.mjs';
 
-const SUITES = ['first_run', 'people', 'secrets', 'live', 'journey_a', 'journey_b', 'journey_c', 'journey_d', 'no_script', 'administration'];
+const SUITES = ['first_run', 'people', 'secrets', 'live', 'journey_a', 'journey_b', 'journey_c', 'journey_d', 'no_script', 'administration', 'demo'];
 
 const CHECK_MS = 120_000;
 const PAGES_MS = 400_000;
