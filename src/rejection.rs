@@ -201,7 +201,7 @@ impl Rejection {
                 "Requests from this web page's origin are not allowed here. Open the page from the server's own address, or have the origin listed."
             }
             RejectionKind::InvalidToken(_) => {
-                "The workspace token is not valid here. It may have been regenerated: copy the current one from your workspace, then connect again."
+                "The workspace token is not valid here. It may have been regenerated: ask for the new one, then connect again."
             }
             RejectionKind::MalformedCredential(CredentialProblem::BadEscape) => {
                 "The request's query has a percent-escape that cannot be read. Send the workspace token in the Authorization header."
@@ -228,7 +228,7 @@ impl Rejection {
                 "The server cannot check workspace tokens right now. Try again in a moment."
             }
             RejectionKind::TokenEnded => {
-                "The workspace token was regenerated. Copy the current one from your workspace, then connect again."
+                "The workspace token was regenerated. Ask whoever regenerated it for the new one, then connect again."
             }
             RejectionKind::UnknownSession => {
                 "The session is not known. Send initialize again to open a new one."

@@ -18,7 +18,7 @@ use crate::McpBody;
 /// The code of the error that ends a call whose token was rotated; the same as in the layer's own answers.
 pub const TOKEN_ENDED: ErrorCode = ErrorCode(-32001);
 
-const TOKEN_ENDED_MESSAGE: &str = "The workspace token was regenerated. Copy the current one from your workspace, then connect again.";
+const TOKEN_ENDED_MESSAGE: &str = "The workspace token was regenerated. Ask whoever regenerated it for the new one, then connect again.";
 
 /// The error that ends a call whose token was rotated.
 pub(crate) fn token_ended() -> ErrorData {
