@@ -11,7 +11,7 @@ use http::StatusCode;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tower_workspace_token::{
     clock::{Clock as _, SystemClock},
-    rejection::{Rejection, RejectionKind},
+    rejection::{Rejection, RejectionKind, TokenProblem},
 };
 
 use crate::{
@@ -231,10 +231,14 @@ fn reason(kind: &RejectionKind) -> &'static str {
         RejectionKind::Address(_) => "address",
         RejectionKind::EmptyCredential => "empty_credential",
         RejectionKind::ForeignOrigin => "foreign_origin",
+        RejectionKind::InvalidToken(TokenProblem::Superseded) => "superseded_token",
+        RejectionKind::InvalidToken(TokenProblem::WrongWorkspace) => "wrong_workspace",
         RejectionKind::InvalidToken(_) => "invalid_token",
         RejectionKind::MalformedCredential(_) => "malformed_credential",
+        RejectionKind::Misconfigured => "misconfigured",
         RejectionKind::MissingCredential => "missing_credential",
-        RejectionKind::MissingSession | RejectionKind::RepeatedSession => "malformed_session",
+        RejectionKind::MissingSession => "missing_session",
+        RejectionKind::RepeatedSession => "repeated_session",
         RejectionKind::SessionLimit => "session_limit",
         RejectionKind::StoreUnavailable => "store_unavailable",
         RejectionKind::TokenEnded => "token_ended",

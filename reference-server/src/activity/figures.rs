@@ -1,10 +1,7 @@
 //! The figures for `/metrics`: totals, with labels of few values. Never a workspace, a token or a client.
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
-use tower_workspace_token::{
-    authority::EndedUses,
-    rejection::{Rejection, RejectionKind, TokenProblem},
-};
+use tower_workspace_token::authority::EndedUses;
 
 /// Describes the figures to the recorder that was installed.
 pub(crate) fn describe() {
@@ -12,10 +9,6 @@ pub(crate) fn describe() {
         (
             "wst_mcp_requests_total",
             "Requests at the MCP endpoint, by what became of them",
-        ),
-        (
-            "wst_rejections_total",
-            "Requests that were turned away, by the reason",
         ),
         (
             "wst_sessions_opened_total",
@@ -49,10 +42,9 @@ pub(super) fn answered(status: http::StatusCode) {
     }
 }
 
-/// Counts a request that was turned away.
-pub(super) fn rejected(rejection: &Rejection) {
+/// Counts a request that was turned away; why is counted where its answer goes out.
+pub(super) fn rejected() {
     counter!("wst_mcp_requests_total", "outcome" => "rejected").increment(1);
-    counter!("wst_rejections_total", "kind" => kind(rejection.kind())).increment(1);
 }
 
 pub(super) fn session_opened() {
@@ -77,27 +69,4 @@ pub(super) fn superseded(is_revoked: bool, ended: &EndedUses) {
     counter!("wst_tokens_superseded_total", "kind" => kind).increment(1);
     counter!("wst_streams_severed_total").increment(ended.streams as u64);
     counter!("wst_calls_severed_total").increment(ended.calls as u64);
-}
-
-/// Returns a word for why a request was turned away.
-pub(super) fn kind(kind: &RejectionKind) -> &'static str {
-    match kind {
-        RejectionKind::Address(_) => "address",
-        RejectionKind::EmptyCredential => "empty_credential",
-        RejectionKind::ForeignOrigin => "foreign_origin",
-        RejectionKind::InvalidToken(TokenProblem::Superseded) => "superseded_token",
-        RejectionKind::InvalidToken(TokenProblem::WrongWorkspace) => "wrong_workspace",
-        RejectionKind::InvalidToken(_) => "invalid_token",
-        RejectionKind::MalformedCredential(_) => "malformed_credential",
-        RejectionKind::Misconfigured => "misconfigured",
-        RejectionKind::MissingCredential => "missing_credential",
-        RejectionKind::MissingSession => "missing_session",
-        RejectionKind::RepeatedSession => "repeated_session",
-        RejectionKind::SessionLimit => "session_limit",
-        RejectionKind::StoreUnavailable => "store_unavailable",
-        RejectionKind::TokenEnded => "token_ended",
-        RejectionKind::UnknownSession => "unknown_session",
-        RejectionKind::UnsetVariable(_) => "unset_variable",
-        _ => "other",
-    }
 }

@@ -358,7 +358,7 @@ impl Activity {
         address: Option<IpAddr>,
         agent: impl FnOnce() -> Client,
     ) {
-        figures::rejected(rejection);
+        figures::rejected();
         // A session that is not known any longer is no attempt, but how clients learn to begin another.
         let is_attempt = matches!(
             rejection.status(),
