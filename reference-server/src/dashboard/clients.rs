@@ -18,8 +18,16 @@ pub(super) struct ClientGuide {
     pub(super) restart: &'static str,
 }
 
+impl ClientGuide {
+    /// Returns whether the file is the project's, so that others get it with a clone.
+    pub(super) fn is_shared(&self) -> bool {
+        !self.file.starts_with('~')
+    }
+}
+
 /// Returns how each client is connected to a workspace with the token in `variable`.
 pub(super) fn guides(workspace: &str, variable: &str, url: &str) -> Vec<ClientGuide> {
+    // Gateways that bring other agents to a workspace look for an entry of such a name.
     let name = format!("agentrq-{workspace}");
     let guide = |key, client, file, restart, content: String| ClientGuide {
         key,

@@ -58,6 +58,8 @@ pub(super) struct WorkspaceBar {
     pub(super) name: String,
     pub(super) is_archived: bool,
     pub(super) is_owner: bool,
+    /// How much waits for a person.
+    pub(super) needs: u64,
     pub(super) tab: &'static str,
 }
 
@@ -100,6 +102,7 @@ impl Layout {
         let cursor = app.live().cursor();
         let caller = Caller::Person(person.clone());
         let (info, role) = workspace_ref::visible(app, workspace, &caller).await?;
+        let needs = app.tasks().needs_count(&info.id).await?;
         let mut layout = Self::of(app, person, format!("{title} · {}", info.name));
         layout.live = Some(format!("/live?workspace={}&since={cursor}", info.id));
         layout.workspace = Some(WorkspaceBar {
@@ -107,6 +110,7 @@ impl Layout {
             name: info.name.clone(),
             is_archived: info.archived,
             is_owner: role == Role::Owner,
+            needs,
             tab,
         });
         Ok((layout, info))

@@ -33,6 +33,10 @@ pub(crate) const MAX_ATTACHMENTS_OF_TASK: usize = 64;
 /// The most bytes of all files of a task.
 pub(crate) const MAX_BYTES_OF_TASK: usize = 16 * 1024 * 1024;
 
+/// The same for people who choose files.
+pub(crate) const FILES_HINT: &str =
+    "Up to 8 files of at most 1 MiB, 2 MiB together: text, JSON, PDF, pictures, ZIP or gzip.";
+
 const MAX_NAME: usize = 100;
 
 /// A file to be added.
@@ -131,22 +135,26 @@ pub(super) fn check(files: Vec<NewAttachment>) -> Result<Vec<Checked>, TaskError
 }
 
 fn check_one(file: NewAttachment) -> Result<Checked, TaskError> {
+    let name = clean(&file.name);
+    checked(file, &name).map_err(|error| error.about(&name))
+}
+
+fn checked(file: NewAttachment, name: &str) -> Result<Checked, TaskError> {
     if file.data.is_empty() {
         return Err(refused("an attachment must not be empty"));
     }
     if file.data.len() > MAX_ATTACHMENT {
         return Err(refused("an attachment has at most 1 MiB"));
     }
-    let name = clean(&file.name);
-    let media_type = media_type(file.media_type.as_deref(), &name)?;
+    let media_type = media_type(file.media_type.as_deref(), name)?;
     if !begins_as(media_type, &file.data) {
         return Err(refused(
-            "an attachment's contents are not what its type says",
+            "an attachment's contents are not what its type, or the ending of its name, says",
         ));
     }
     Ok(Checked {
         id: AttachmentId::random()?,
-        name,
+        name: name.to_owned(),
         media_type,
         data: file.data,
     })
@@ -427,6 +435,26 @@ mod tests {
             let kept = kept(name, declared, data).map(|(_, media_type)| media_type);
             assert_eq!(kept.as_deref(), expected, "{name} as {declared:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_says_which_file_is_meant() {
+        let files = [
+            ("fine.txt", &b"x"[..]),
+            ("lies\u{202e}.png", &b"<html>"[..]),
+        ];
+        let files = files.map(|(name, data)| NewAttachment {
+            name: name.to_owned(),
+            media_type: None,
+            data: Bytes::from_static(data),
+        });
+        let refused = check(files.into()).err().unwrap().to_string();
+        assert!(refused.ends_with("says: lies.png"), "{refused}");
+        let (each, all) = (MAX_ATTACHMENT >> 20, MAX_BYTES_AT_ONCE >> 20);
+        let bounds = format!(
+            "Up to {MAX_ATTACHMENTS_AT_ONCE} files of at most {each} MiB, {all} MiB together:"
+        );
+        assert!(FILES_HINT.starts_with(&bounds), "{bounds}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::db::DatabaseError;
 #[derive(Debug)]
 pub struct TaskError {
     kind: TaskErrorKind,
+    /// What of several things it is about.
+    about: Option<Box<str>>,
     source: Option<Box<dyn error::Error + Send + Sync>>,
 }
 
@@ -41,12 +43,25 @@ pub enum TaskErrorKind {
 
 impl TaskError {
     pub(crate) fn new(kind: TaskErrorKind) -> Self {
-        Self { kind, source: None }
+        Self {
+            kind,
+            about: None,
+            source: None,
+        }
+    }
+
+    /// Says which of several things is meant.
+    pub(super) fn about(self, name: &str) -> Self {
+        Self {
+            about: Some(name.into()),
+            ..self
+        }
     }
 
     pub(crate) fn unavailable(source: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
         Self {
             kind: TaskErrorKind::Unavailable,
+            about: None,
             source: Some(source.into()),
         }
     }
@@ -71,7 +86,7 @@ impl From<rusqlite::Error> for TaskError {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
+        let text = match self.kind {
             TaskErrorKind::AgentGone => {
                 "the agent went away: its session ended or its token was regenerated, and there is nobody to answer to"
             }
@@ -85,7 +100,11 @@ impl fmt::Display for TaskError {
             TaskErrorKind::NoWorkspace => "there is no such workspace",
             TaskErrorKind::TokenRegenerated => "the workspace token was regenerated",
             TaskErrorKind::Unavailable => "the tasks cannot be reached right now",
-        })
+        };
+        match &self.about {
+            Some(name) => write!(f, "{text}: {name}"),
+            None => f.write_str(text),
+        }
     }
 }
 

@@ -29,7 +29,9 @@ use crate::{db::Database, live::Live, people::UserId};
 pub(crate) use answers::AnswerDay;
 pub(crate) use answers::{AnswerTimes, Waits};
 pub(crate) use approvals::{Answer, Approval, ApprovalRule, ApprovalState};
-pub(crate) use attachments::{Attachment, AttachmentData, MAX_BYTES_AT_ONCE, NewAttachment};
+pub(crate) use attachments::{
+    Attachment, AttachmentData, FILES_HINT, MAX_BYTES_AT_ONCE, NewAttachment,
+};
 pub(crate) use board::{BoardColumn, Place};
 pub(crate) use change::Edit;
 pub use error::{TaskError, TaskErrorKind};

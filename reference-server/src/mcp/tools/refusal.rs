@@ -27,8 +27,8 @@ impl From<TaskError> for Refusal {
             TaskErrorKind::Archived => {
                 "The workspace was archived and takes nothing new. Ask a person for the token of another one."
             }
-            TaskErrorKind::Invalid(problem) => {
-                return Self(format!("Not done: {problem}. Correct it and call again."));
+            TaskErrorKind::Invalid(_) => {
+                return Self(format!("Not done: {error}. Correct it and call again."));
             }
             TaskErrorKind::NoAttachment => {
                 "There is no attachment with this id in this task. Call getTask with the taskId to see those there are."
