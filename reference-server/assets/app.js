@@ -64,6 +64,40 @@
     field.form.querySelector('button').disabled = field.value.trim() !== field.dataset.confirm;
   }
 
+  // An answer that is half typed stays when somebody else is faster: its card is put into what replaces
+  // the list, and says why it is there. Cards that nobody types into go.
+  function keepTyped(list, fresh) {
+    for (const card of all('[data-task]', list)) {
+      const field = card.querySelector('textarea');
+      if (fresh.getElementById(card.id)) {
+        card.removeAttribute('hx-morph-skip');
+        card.querySelector('[data-answered]')?.remove();
+      } else if (field.value.trim() && !('sent' in field.form.dataset)) {
+        if (!card.hasAttribute('hx-morph-skip')) sayAnswered(card, field.form);
+        const place = document.createElement(card.tagName);
+        place.id = card.id;
+        let before = card.previousElementSibling;
+        while (before && !(before.id && fresh.getElementById(before.id))) before = before.previousElementSibling;
+        if (before) fresh.getElementById(before.id).after(place);
+        else fresh.getElementById(list.id)?.prepend(place);
+      }
+    }
+  }
+
+  function sayAnswered(card, form) {
+    const notice = document.getElementById('answered').content.firstElementChild.cloneNode(true);
+    notice.dataset.answered = '';
+    notice.querySelector('a').href = card.dataset.task;
+    card.setAttribute('hx-morph-skip', '');
+    form.before(notice);
+    document.getElementById('told').textContent = `${card.querySelector('strong').textContent}: ${notice.firstChild.data}`;
+  }
+
+  function discard(button) {
+    button.closest('[data-task]').remove();
+    document.getElementById('main').focus();
+  }
+
   // Told by the browser when somebody is needed: by one page of all, also in the background.
   function notifications() {
     const card = document.querySelector('[data-notifications]');
@@ -92,6 +126,7 @@
 
   // A form that mints something is sent once: the answer to a double click would show no secret.
   addEventListener('submit', (event) => {
+    event.target.dataset.sent = '';
     const once = event.target.elements?.namedItem('once');
     if (!once) return;
     if ('sent' in once.dataset) event.preventDefault();
@@ -100,8 +135,11 @@
   addEventListener('click', (event) => {
     const button = event.target.closest?.('[data-copy]');
     if (button) copy(button);
+    const discarded = event.target.closest?.('[data-discard]');
+    if (discarded) discard(discarded);
   });
   addEventListener('input', (event) => {
+    if (event.target.form) delete event.target.form.dataset.sent;
     if (event.target.dataset?.confirm !== undefined) confirmName(event.target);
   });
   addEventListener('change', (event) => {
@@ -111,6 +149,9 @@
   addEventListener('pagehide', wipe);
   // A page that comes back out of the browser's memory has missed something.
   addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
+  document.addEventListener('htmx:before:swap', (event) => {
+    for (const { target, fragment } of event.detail.tasks) if (target?.id === 'needs') keepTyped(target, fragment);
+  });
   document.addEventListener('htmx:after:swap', showTimes);
   // The login is over, or the server is another one: the page asks for itself, and is led to the login.
   document.addEventListener('htmx:sse:error', (event) => {

@@ -59,6 +59,104 @@ export const checks = {
     expect(await message.evaluate((field) => document.activeElement === field), 'the focus stays');
   },
 
+  async 'a half-typed answer outlives the answer of somebody else, and can be sent or thrown away'(world) {
+    const { server, cookie, ada, id } = await shop(world);
+    const benCookie = await server.person('Ben');
+    await server.api(cookie, 'POST', `/workspaces/${id}/members`, { user: 'Ben', role: 'member' });
+    const ben = await world.visitor(server, { cookie: benCookie });
+    const tasks = [];
+    for (const title of ['Nobody types', 'Ada sends', 'Ada discards', 'Still open']) tasks.push((await ask(server, cookie, id, title)).task.id);
+    const card = (index) => ada.page.locator(`#need-${tasks[index]}`);
+    const says = (index) => card(index).getByText('Somebody answered this meanwhile. Your text is still here.');
+    const answers = async (index, text) => {
+      await ben.go(`/w/${id}`);
+      await ben.page.locator(`#need-${tasks[index]}`).getByLabel('Your answer').fill(text);
+      await ben.page.locator(`#need-${tasks[index]}`).getByRole('button', { name: 'Answer' }).click();
+      await ben.sees('Your message was sent.');
+    };
+    await ada.go(`/w/${id}`);
+    await card(2).getByLabel('Your answer').fill('Not this.');
+    const field = card(1).getByLabel('Your answer');
+    await field.click();
+    await ada.page.keyboard.type('Ada was slower.');
+    await ada.page.keyboard.press('ArrowLeft');
+    await answers(0, 'An answer to the first.');
+    await card(0).waitFor({ state: 'detached' });
+    await answers(1, 'Ben was faster.');
+    await says(1).waitFor();
+    const state = await field.evaluate((element) => [element.value, element.selectionStart, document.activeElement === element]);
+    expect(JSON.stringify(state) === '["Ada was slower.",14,true]', 'text, caret and focus stay', state);
+    const told = await ada.page.locator('[aria-live=polite]').allInnerTexts();
+    expect(told.includes('Ada sends: Somebody answered this meanwhile. Your text is still here.'), 'it is announced', told);
+    expect(await card(1).getByRole('link', { name: 'See what was said' }).getAttribute('href') === `/w/${id}/tasks/${tasks[1]}`, 'the notice leads to the task');
+    await answers(2, 'Ben again.');
+    await says(2).waitFor();
+    // Another update changes nothing of it.
+    await answers(3, 'Ben once more.');
+    await card(3).waitFor({ state: 'detached' });
+    expect(await says(1).count() === 1 && await says(2).count() === 1, 'each says so once');
+    const order = await ada.page.locator('#needs article').evaluateAll((cards) => cards.map((element) => element.id));
+    expect(order.join() === [1, 2].map((index) => `need-${tasks[index]}`).join(), 'the cards stay where they were', order);
+    await card(2).getByRole('button', { name: 'Discard my text' }).click();
+    await card(2).waitFor({ state: 'detached' });
+    await card(1).getByRole('button', { name: 'Answer' }).click();
+    await ada.sees('Your message was sent.');
+    expect(await card(1).count() === 0, 'what was sent is gone');
+    await ada.go(`/w/${id}/tasks/${tasks[1]}`);
+    await ada.sees('Ben was faster.');
+    await ada.sees('Ada was slower.');
+  },
+
+  async 'a kept answer is a plain one again when the agent asks again'(world) {
+    const { server, cookie, ada, made, id } = await shop(world);
+    const { task } = await ask(server, cookie, id, 'Red or blue?');
+    const agent = await world.wireClient(made.mcp_url, made.secret);
+    await ada.go(`/w/${id}`);
+    await ada.field('Your answer').fill('Bl');
+    await server.text(['task', 'reply', '--workspace', id, '--task', task.id, '--text', 'Red.']);
+    await ada.sees('Somebody answered this meanwhile.');
+    await agent.call('reply', { chatId: task.id, text: 'Which red?' });
+    await ada.sees('Which red?');
+    expect(await ada.page.locator('[data-answered]').count() === 0, 'the card asks again');
+    expect(await ada.field('Your answer').inputValue() === 'Bl', 'the text stays');
+  },
+
+  async 'a refresh that is refused takes nothing from the page'(world) {
+    const { server, cookie, ada, id } = await shop(world);
+    await ask(server, cookie, id, 'The first question');
+    ada.provokes(429);
+    await ada.go(`/w/${id}`);
+    await ada.field('Your answer').fill('Half of it');
+    let refused = 0;
+    await ada.page.route(`**/w/${id}`, (route) => {
+      refused += 1;
+      return refused === 1 ? route.fulfill({ status: 429, contentType: 'text/html', body: '<main>Too fast</main>' }) : route.continue();
+    });
+    await ask(server, cookie, id, 'The second question');
+    while (!refused) await new Promise((resolve) => setTimeout(resolve, 50));
+    await ask(server, cookie, id, 'The third question');
+    await ada.sees('The third question');
+    expect(await ada.field('Your answer').first().inputValue() === 'Half of it', 'the text stays');
+  },
+
+  async 'what is typed into a task outlives its state and its end'(world) {
+    const { server, cookie, ada, id } = await shop(world);
+    const { task } = await ask(server, cookie, id, 'Red or blue?');
+    await ada.go(`/w/${id}/tasks/${task.id}`);
+    const message = ada.page.getByLabel(/^Message/);
+    await message.focus();
+    await ada.page.keyboard.type('I am still wri');
+    for (const status of ['blocked', 'completed']) {
+      await server.api(cookie, 'POST', `/workspaces/${id}/tasks/${task.id}/status`, { status });
+      await ada.sees(new RegExp(`moved it .* to ${status === 'blocked' ? 'blocked' : 'completed|done'}`, 'i'));
+      const state = await message.evaluate((field) => [field.value, document.activeElement === field]);
+      expect(JSON.stringify(state) === '["I am still wri",true]', `text and focus stay when it is ${status}`, state);
+    }
+    await ada.page.keyboard.type('ting.');
+    await ada.button('Send').click();
+    await ada.sees('I am still writing.', ada.page.locator('#thread'));
+  },
+
   async 'a chosen row keeps the focus while its list is renewed'(world) {
     const { server, cookie, ada, id } = await shop(world);
     await ada.go(`/w/${id}/tokens`);
