@@ -20,6 +20,7 @@ use crate::{
     actions::Reason,
     activity::Activity,
     addresses::{Addresses, DEFAULT_LISTEN},
+    backup::Downloads,
     caller::Caller,
     config::SettingLine,
     data_dir::{DataDir, DataDirLock, keys::OpenKeys},
@@ -54,6 +55,7 @@ struct Shared {
     addresses: Addresses,
     keys: KeyRoom,
     jobs: Jobs,
+    downloads: Downloads,
     started_at: Timestamp,
     started: Moment,
     settings: OnceLock<Vec<SettingLine>>,
@@ -97,6 +99,8 @@ impl App {
             .read(|snapshot| meta::get(snapshot, meta::DEMO))
             .await?
             .is_some();
+        let downloads = Downloads::new(data_dir.download());
+        downloads.clear();
         let live = Live::default();
         let protocols = Protocols::default();
         for workspace in database.read(|snapshot| workspaces::list(snapshot)).await? {
@@ -116,6 +120,7 @@ impl App {
                 addresses,
                 keys: keys_at_hand,
                 jobs: Jobs::default(),
+                downloads,
                 started_at: SystemClock.now(),
                 started: SystemClock.moment(),
                 settings: OnceLock::new(),
@@ -215,6 +220,11 @@ impl App {
     /// Returns the work that takes a while.
     pub(crate) fn jobs(&self) -> &Jobs {
         &self.shared.jobs
+    }
+
+    /// Returns the backups that people download.
+    pub(crate) fn downloads(&self) -> &Downloads {
+        &self.shared.downloads
     }
 
     pub(crate) fn lifecycle(&self) -> &RwLock<()> {

@@ -110,7 +110,7 @@ impl App {
     }
 }
 
-fn admit(access: Access, role: Option<Role>, caller: &Caller) -> Result<(), AppError> {
+pub(super) fn admit(access: Access, role: Option<Role>, caller: &Caller) -> Result<(), AppError> {
     let Caller::Person(person) = caller else {
         return Ok(());
     };

@@ -5,11 +5,13 @@
 
 mod access;
 mod activity_hours;
+mod answer;
 mod answer_times;
 mod approval_answer;
 mod approval_list;
 mod attachment_show;
 mod audit_list;
+mod backup_download;
 mod backup_write;
 mod board;
 mod connection_end;
@@ -84,11 +86,13 @@ use crate::{app::App, audit::Note, caller::Caller, error::AppError};
 
 pub(crate) use access::Access;
 pub(crate) use activity_hours::{ActivityHours, HourLine};
+pub(crate) use answer::Answer;
 pub(crate) use answer_times::AnswerTimesShow;
 pub(crate) use approval_answer::ApprovalAnswer;
 pub(crate) use approval_list::ApprovalList;
 pub(crate) use attachment_show::AttachmentShow;
 pub(crate) use audit_list::AuditList;
+pub(crate) use backup_download::BackupDownload;
 pub(crate) use backup_write::BackupWrite;
 pub(crate) use board::Board;
 pub(crate) use connection_end::ConnectionEnd;
@@ -153,7 +157,7 @@ pub(crate) use workspace_update::WorkspaceUpdate;
 /// Something that a person does.
 pub(crate) trait Action: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
     /// What it comes to.
-    type Outcome: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
+    type Outcome: Answer;
 
     /// The method of its route: GET takes the arguments in the query, POST in a JSON body.
     const METHOD: Method;

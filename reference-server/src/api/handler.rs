@@ -1,19 +1,20 @@
 //! The one handler that all actions share.
 
 use axum::{
-    Extension, Json,
+    Extension,
     body::Bytes,
     extract::{
         RawPathParams, RawQuery, State,
         rejection::{BytesRejection, RawPathParamsRejection},
     },
+    response::Response,
 };
 
 use super::arguments;
 use http::StatusCode;
 
 use crate::{
-    actions::Action,
+    actions::{Action, Answer},
     app::App,
     caller::Caller,
     error::{AppError, ErrorCode},
@@ -26,7 +27,7 @@ pub(super) async fn handle<A: Action>(
     path: Result<RawPathParams, RawPathParamsRejection>,
     RawQuery(query): RawQuery,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<A::Outcome>, AppError> {
+) -> Result<Response, AppError> {
     let path = path.map_err(|_| AppError::invalid("the path is not UTF-8"))?;
     let body = body.map_err(|refused| match refused.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
@@ -36,5 +37,7 @@ pub(super) async fn handle<A: Action>(
     })?;
     let action: A = arguments::decode(&path, query.as_deref(), &body)?;
     let outcome = app.perform(action, &caller).await;
-    outcome.map(Json).map_err(|error| error.told_to(&caller))
+    outcome
+        .map(Answer::into_answer)
+        .map_err(|error| error.told_to(&caller))
 }

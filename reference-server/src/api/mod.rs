@@ -21,15 +21,15 @@ use axum::{
 use crate::{
     actions::{
         Action, ActivityHours, AnswerTimesShow, ApprovalAnswer, ApprovalList, AttachmentShow,
-        AuditList, BackupWrite, Board, ConnectionEnd, ConnectionList, JobProgress, KeyList,
-        KeyRetire, KeyRewrap, KeyRotate, LoginEnd, LoginList, Me, MePassword, MeRename, MemberList,
-        MemberRemove, MemberSet, NeedsYou, RejectedUses, RuleRemove, ServerAudit, ServerHealth,
-        SetupLink, TaskAdd, TaskAssign, TaskEdit, TaskList, TaskMove, TaskReply, TaskSetStatus,
-        TaskShow, TokenClients, TokenCreate, TokenHistory, TokenInspect, TokenList, TokenReminders,
-        TokenReplace, TokenRevoke, TokenRotate, TokenTest, TransferAccept, TransferCancel,
-        TransferOffer, TransferShow, UserAdd, UserLink, UserList, UserPasswd, UserUpdate,
-        WorkspaceArchive, WorkspaceCreate, WorkspaceDelete, WorkspaceList, WorkspaceShow,
-        WorkspaceUnarchive, WorkspaceUpdate,
+        AuditList, BackupDownload, BackupWrite, Board, ConnectionEnd, ConnectionList, JobProgress,
+        KeyList, KeyRetire, KeyRewrap, KeyRotate, LoginEnd, LoginList, Me, MePassword, MeRename,
+        MemberList, MemberRemove, MemberSet, NeedsYou, RejectedUses, RuleRemove, ServerAudit,
+        ServerHealth, SetupLink, TaskAdd, TaskAssign, TaskEdit, TaskList, TaskMove, TaskReply,
+        TaskSetStatus, TaskShow, TokenClients, TokenCreate, TokenHistory, TokenInspect, TokenList,
+        TokenReminders, TokenReplace, TokenRevoke, TokenRotate, TokenTest, TransferAccept,
+        TransferCancel, TransferOffer, TransferShow, UserAdd, UserLink, UserList, UserPasswd,
+        UserUpdate, WorkspaceArchive, WorkspaceCreate, WorkspaceDelete, WorkspaceList,
+        WorkspaceShow, WorkspaceUnarchive, WorkspaceUpdate,
     },
     app::App,
     error::{AppError, ErrorCode},
@@ -93,6 +93,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     visitor.visit::<KeyRetire>();
     visitor.visit::<JobProgress>();
     visitor.visit::<BackupWrite>();
+    visitor.visit::<BackupDownload>();
     visitor.visit::<ServerHealth>();
     visitor.visit::<UserList>();
     visitor.visit::<UserAdd>();

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{PREFIX, Visitor, visit_all};
 use crate::{
-    actions::{Access, Action},
+    actions::{Access, Action, Answer as _},
     error::ErrorBody,
 };
 
@@ -97,14 +97,14 @@ impl Visitor for Description {
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        let outcome = self.answers.subschema_for::<A::Outcome>();
+        let content = A::Outcome::content(&mut self.answers);
         let mut operation = json!({
             "operationId": A::schema_name(),
             "summary": summary.replace('\n', " "),
             "description": format!("For {}.", whom(A::ACCESS)),
             "tags": [tag(A::ROUTE)],
             "parameters": parameters,
-            "responses": responses(&json!(outcome)),
+            "responses": responses(&content),
         });
         if !is_get {
             operation["requestBody"] = json!({
@@ -169,12 +169,9 @@ fn without_null(schema: &Value) -> Value {
     schema
 }
 
-fn responses(outcome: &Value) -> Value {
+fn responses(content: &Value) -> Value {
     let mut responses = json!({
-        "200": {
-            "description": "It was done.",
-            "content": {"application/json": {"schema": outcome}},
-        },
+        "200": {"description": "It was done.", "content": content},
     });
     for status in REFUSALS {
         responses[status] = json!({"$ref": "#/components/responses/Refused"});

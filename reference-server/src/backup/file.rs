@@ -81,15 +81,8 @@ impl Target {
     /// Makes an empty file beside the place, for the owner alone.
     pub(super) fn begin(&self) -> anyhow::Result<Part> {
         self.clear();
-        let path = self.directory.join(self.part_name(&random_id()?));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
+        let part = Part::create(self.directory.join(self.part_name(&random_id()?)))
             .with_context(|| format!("cannot write to {}", self.directory.display()))?;
-        let part = Part { path, file };
         let _ = part.file.try_lock();
         Ok(part)
     }
@@ -152,6 +145,26 @@ impl Target {
 }
 
 impl Part {
+    /// Makes an empty file, for the owner alone.
+    pub(super) fn create(path: PathBuf) -> io::Result<Self> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        Ok(Self { path, file })
+    }
+
+    /// Takes the file's name away, and returns it at its beginning. It is gone when that is dropped, and
+    /// when the process ends, however it does.
+    pub(super) fn unname(self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        fs::remove_file(&self.path)?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(file)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

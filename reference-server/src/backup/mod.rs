@@ -15,10 +15,14 @@
 //! somebody else has written: of 195 MB with a write every 4 ms it had a tenth after 20 s, where
 //! `VACUUM INTO` took 1.5 s and the writer's p99 stayed at its 9 ms.
 
+mod download;
 mod file;
 pub(crate) mod restore;
 mod write;
 
+#[cfg(test)]
+pub(crate) use download::PART;
+pub(crate) use download::{Download, Downloads};
 pub(crate) use file::Target;
 pub(crate) use write::write;
 

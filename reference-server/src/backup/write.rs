@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use anyhow::{Context as _, anyhow, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{EMPTIED, Target};
+use super::{EMPTIED, Target, file::Part};
 use crate::{
     db::{DatabaseError, meta},
     error::AppError,
@@ -29,7 +29,14 @@ pub(crate) struct Written {
 /// Blocks for as long as it takes. Whatever fails, nothing is left behind.
 pub(crate) fn write(source: &Connection, target: &Target, job: &Job) -> Result<Written, AppError> {
     let mut part = target.begin()?;
-    let outcome = (|| {
+    let written = fill(&mut part, source, job).map_err(|error| explain(error, target))?;
+    target.publish(part)?;
+    Ok(written)
+}
+
+/// Copies the database of `source`, as it is at one moment, into an empty file.
+pub(super) fn fill(part: &mut Part, source: &Connection, job: &Job) -> anyhow::Result<Written> {
+    let mut fill = || {
         let size = size(source)?;
         job.begin(size * 2);
         job.watch(Some(part.path()));
@@ -39,14 +46,14 @@ pub(crate) fn write(source: &Connection, target: &Target, job: &Job) -> Result<W
         job.add(size);
         written.bytes = part.seal(|bytes| job.add(bytes))?;
         Ok(written)
-    })();
+    };
+    let outcome = fill();
     job.watch(None);
-    let written = outcome.map_err(|error| explain(error, target))?;
-    target.publish(part)?;
-    Ok(written)
+    outcome
 }
 
-fn size(connection: &Connection) -> rusqlite::Result<u64> {
+/// Returns how long the database is.
+pub(super) fn size(connection: &Connection) -> rusqlite::Result<u64> {
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
     let size = number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?);
     Ok(u64::try_from(size).unwrap_or(0))
@@ -107,7 +114,7 @@ fn explain(error: anyhow::Error, target: &Target) -> AppError {
     explained.into()
 }
 
-fn is_full(error: &anyhow::Error) -> bool {
+pub(super) fn is_full(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let by_sqlite = cause
             .downcast_ref::<rusqlite::Error>()

@@ -2,6 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
+use serde::de::DeserializeOwned;
+
 use super::progress::Progress;
 use crate::{
     actions::{Action, JobProgress},
@@ -68,7 +70,10 @@ impl Runner {
         Ok(Self::Direct(App::open(data_dir, lock, keys, None).await?))
     }
 
-    pub(super) async fn call<A: Action>(&self, action: A) -> Result<A::Outcome, AppError> {
+    pub(super) async fn call<A: Action<Outcome: DeserializeOwned>>(
+        &self,
+        action: A,
+    ) -> Result<A::Outcome, AppError> {
         match self {
             Self::Direct(app) => app.perform(action, &Caller::CommandLine).await,
             Self::Server(client, _) => client.call(&action).await,
@@ -76,7 +81,7 @@ impl Runner {
     }
 
     /// The same for work that takes a while, and shows how far it has come.
-    pub(super) async fn call_showing<A: Action>(
+    pub(super) async fn call_showing<A: Action<Outcome: DeserializeOwned>>(
         &self,
         action: A,
         job: JobKind,

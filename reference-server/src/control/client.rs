@@ -6,6 +6,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, sync::Mutex};
 
 use crate::{
@@ -34,7 +35,10 @@ impl ControlClient {
     }
 
     /// Has the server run `action`.
-    pub(crate) async fn call<A: Action>(&self, action: &A) -> Result<A::Outcome, AppError> {
+    pub(crate) async fn call<A: Action<Outcome: DeserializeOwned>>(
+        &self,
+        action: &A,
+    ) -> Result<A::Outcome, AppError> {
         let call = api::encode(action)?;
         let (status, body) = self.send(call).await.map_err(|error| {
             // It may have happened all the same.

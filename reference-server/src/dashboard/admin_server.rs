@@ -14,7 +14,10 @@ use super::{
     page::{PageResult, render},
 };
 use crate::{
-    actions::{Health, KeyLines, KeyList, KeyRetire, KeyRewrap, KeyRotate, ServerHealth},
+    actions::{
+        Answer as _, BackupDownload, Health, KeyLines, KeyList, KeyRetire, KeyRewrap, KeyRotate,
+        ServerHealth,
+    },
     app::App,
 };
 
@@ -46,6 +49,11 @@ pub(super) async fn health(State(app): State<App>, person: LoggedIn) -> PageResu
         size: size(health.database.bytes),
         health,
     })
+}
+
+pub(super) async fn back_up(State(app): State<App>, person: LoggedIn) -> PageResult {
+    let backup = app.perform(BackupDownload {}, &person.caller()).await?;
+    Ok(backup.into_answer())
 }
 
 pub(super) async fn keys(

@@ -180,6 +180,7 @@ fn administration() -> Router<App> {
             post(workspace_settings::cancel),
         )
         .route("/admin/health", get(admin_server::health))
+        .route("/admin/backup", post(admin_server::back_up))
         .route("/admin/keys", get(admin_server::keys))
         .route("/admin/keys/rotate", post(admin_server::rotate))
         .route("/admin/keys/rewrap", post(admin_server::rewrap))

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `workspaces.db` (`-wal`, `-shm`) | workspaces, sealed tokens, tasks | 0600 |
 //! | `workspaces.db.before-restore-DATE` | the database that a restore has replaced | 0600 |
+//! | `workspaces.db.download` | a backup that somebody downloads, while it is written | 0600 |
 //! | `workspaces.keys` | the keys, unless they are given elsewhere | 0600 |
 //! | `setup-link` | the secret of the setup link, until the first account was made | 0600 |
 //! | `control.sock` | where commands reach the server that holds the directory | 0600 |
@@ -150,6 +151,11 @@ impl DataDir {
         self.path.join(SETUP_LINK)
     }
 
+    /// Returns where a backup is written that somebody downloads.
+    pub(crate) fn download(&self) -> PathBuf {
+        self.path.join(DOWNLOAD)
+    }
+
     fn lock_file(&self) -> PathBuf {
         self.path.join(LOCK)
     }
@@ -272,6 +278,7 @@ const OWNER_ONLY_FILE: u32 = 0o600;
 
 const CONTROL: &str = "control.sock";
 const DATABASE: &str = "workspaces.db";
+const DOWNLOAD: &str = "workspaces.db.download";
 const GITIGNORE: &str = ".gitignore";
 const KEYS: &str = "workspaces.keys";
 const LOCK: &str = "lock";

@@ -1,6 +1,6 @@
 // The server's own pages and a workspace's settings: users, keys, the audit lists, archiving, deleting, handing over.
 
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 
 import * as hand from './hands.mjs';
 import { expect } from './report.mjs';
@@ -63,6 +63,32 @@ export const checks = {
     expect((await client.call('getWorkspace')).startsWith('Workspace:'), 'the client goes on');
     await ada.go('/admin/health');
     await ada.sees('What it runs with');
+  },
+
+  async 'a backup is downloaded, restored elsewhere, and opens with the key file alone'(world) {
+    const { server, ada, made } = await shop(world, { acceptDownloads: true });
+    await ada.go('/admin/health');
+    await ada.sees('The keys are not in it.');
+    const [file] = await Promise.all([ada.page.waitForEvent('download'), ada.button('Download a backup').click()]);
+    expect(/^wst-\d{4}-\d\d-\d\d\.wst$/.test(file.suggestedFilename()), 'it is called after the day', file.suggestedFilename());
+    const kept = world.path('backup.wst');
+    await file.saveAs(kept);
+    expect(!readdirSync(server.dataDir).some((name) => name.includes('download')), 'nothing stays on the server');
+    await ada.go('/admin/audit');
+    await ada.sees('backup.download');
+    const other = world.idleServer();
+    await other.text(['restore', kept]).then(
+      () => expect(false, 'it is refused without its keys'),
+      (error) => expect(/key/.test(error.message), 'it is refused without its keys', error.message),
+    );
+    mkdirSync(other.dataDir, { recursive: true, mode: 0o700 });
+    copyFileSync(`${server.dataDir}/workspaces.keys`, `${other.dataDir}/workspaces.keys`);
+    await server.stop();
+    ada.tolerates(/net::ERR_|SSE|Failed to fetch|network error/i);
+    await other.text(['restore', kept, '--keep-tokens']);
+    await other.start();
+    const client = await world.wireClient(made.mcp_url.replace(server.url, other.url), made.secret);
+    expect((await client.call('getWorkspace')).includes('Shop'), 'the workspace is there, and its token opens it');
   },
 
   async 'the audit list hears of what happens, is filtered, and is exported without a secret'(world) {

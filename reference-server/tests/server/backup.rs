@@ -558,6 +558,41 @@ fn a_backup_that_was_killed_leaves_nothing_for_long() {
 }
 
 #[test]
+fn a_full_disk_is_said_to_whoever_downloads_a_backup() {
+    let home = Home::new();
+    // Room for a server, and less than a download leaves free.
+    let script = r#"
+        mount -t tmpfs -o size=12m tmpfs "$1" || exit 77
+        "$0" serve --data-dir "$1/data" --listen 127.0.0.1:0 >"$2/out" 2>"$2/log" & server=$!
+        for _ in $(seq 200); do
+            url=$(sed -n "s,^listening on ,,p" "$2/out"); [ -n "$url" ] && break; sleep 0.05
+        done
+        link=$("$0" --data-dir "$1/data" setup-link 2>"$2/hint")
+        curl -s -o "$2/first" -c "$2/cookies" "$url/setup" --data-urlencode "link=${link#*#}" \
+            --data-urlencode name=root --data-urlencode 'password=four words are enough'
+        curl -s -b "$2/cookies" -o "$2/page" -w 'answered %{http_code}\n' -X POST "$url/admin/backup"
+        grep -o 'There is no room for the backup' "$2/page"
+        find "$1" -name '*download*' | wc -l
+        kill $server; wait $server
+    "#;
+    let mount_point = home.path("full");
+    fs::create_dir(&mount_point).unwrap();
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_wst")])
+        .args([&mount_point, &home.path("")]);
+    let done = match command.output() {
+        Ok(output) => Done::from(output),
+        Err(_) => return println!("skipped: there is no unshare"),
+    };
+    if !done.stdout.contains("answered") {
+        return println!("skipped: nothing can be mounted here, or there is no curl");
+    }
+    let expected = "answered 503\nThere is no room for the backup\n0\n";
+    assert_eq!(done.stdout, expected, "{done:?}");
+}
+
+#[test]
 fn a_full_disk_leaves_no_half_backup() {
     let home = Home::new();
     let server = home.serve();

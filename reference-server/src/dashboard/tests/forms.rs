@@ -49,6 +49,7 @@ fn posts(acme: &Workspace) -> Vec<String> {
         "/admin/users",
         "/admin/users/x",
         "/admin/users/x/link",
+        "/admin/backup",
         "/admin/keys/rotate",
         "/admin/keys/rewrap",
         "/admin/keys/x/retire",

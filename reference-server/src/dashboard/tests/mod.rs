@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod forms;
 mod late;
 mod logins;

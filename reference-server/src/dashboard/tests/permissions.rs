@@ -80,6 +80,7 @@ fn table() -> Vec<(&'static str, For, Value)> {
         ("POST /me/logins/{login}/end", Person, json!({})),
         ("POST /me/password", Person, json!({"old": "x", "new": "y"})),
         ("POST /server/backup", Operator, json!({"file": "/nowhere"})),
+        ("POST /server/backup/download", Administrator, json!({})),
         ("POST /setup-link", Administrator, json!({})),
         ("POST /tokens/inspect", Administrator, json!({"token": "x"})),
         ("POST /users", Administrator, json!({"name": ""})),

@@ -1,8 +1,9 @@
 //! [`Site`], a server without a socket; [`Page`], what it answers.
 
-use std::{fmt::Debug, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use rusqlite::Transaction;
@@ -50,7 +51,9 @@ pub(super) struct Workspace {
 pub(super) struct Page {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// The body; what is no text in it is not shown as it is.
     pub(super) body: String,
+    pub(super) bytes: Bytes,
 }
 
 /// A request that is being put together.
@@ -225,19 +228,18 @@ impl Ask<'_> {
     }
 
     pub(super) async fn send(self) -> Page {
-        let (parts, body) = self.open().await.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let (parts, body) = self.send_head().await.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
         Page {
             status: parts.status,
             headers: parts.headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
         }
     }
 
-    /// Returns the answer before its body has ended.
-    pub(super) async fn open(
-        self,
-    ) -> http::Response<impl HttpBody<Data = Bytes, Error: Debug> + use<>> {
+    /// Returns the answer before its body has come.
+    pub(super) async fn send_head(self) -> Response {
         let mut request = self.request.body(Body::from(self.body)).unwrap();
         let peer: SocketAddr = "127.0.0.1:50000".parse().unwrap();
         request.extensions_mut().insert(Peer(peer));

@@ -1,0 +1,133 @@
+//! Backups that somebody downloads: written beside the database, and without a name before the first byte
+//! is sent, so that nothing stays behind, whoever hangs up.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rusqlite::Connection;
+use rustix::fs::statvfs;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{
+    file::Part,
+    write::{self, Written},
+};
+use crate::{
+    error::{AppError, ErrorCode},
+    progress::Job,
+};
+
+/// Where they are written, one at a time.
+#[derive(Debug)]
+pub(crate) struct Downloads {
+    path: PathBuf,
+    turn: Arc<Mutex<()>>,
+}
+
+/// Keeps others from downloading until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn(#[expect(dead_code, reason = "held for its end")] OwnedMutexGuard<()>);
+
+/// A backup that waits to be sent. The disk has room again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Download {
+    pub(crate) written: Written,
+    file: File,
+    _turn: Turn,
+}
+
+impl Downloads {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            turn: Arc::default(),
+        }
+    }
+
+    /// Takes away what a crash left behind.
+    pub(crate) fn clear(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
+    /// # Errors
+    /// Somebody else is downloading.
+    pub(crate) fn turn(&self) -> Result<Turn, AppError> {
+        let turn = self.turn.clone().try_lock_owned();
+        turn.map(Turn).map_err(|_| {
+            AppError::new(
+                ErrorCode::Conflict,
+                "somebody is downloading a backup at this moment: try again when that has ended",
+            )
+        })
+    }
+
+    /// Copies the database of `source`, as it is at one moment. Blocks for as long as it takes.
+    ///
+    /// # Errors
+    /// There is no room for it, or it could not be written. Nothing is left behind.
+    pub(crate) fn write(
+        &self,
+        source: &Connection,
+        turn: Turn,
+        job: &Job,
+    ) -> Result<Download, AppError> {
+        self.clear();
+        let size = write::size(source).map_err(anyhow::Error::from)?;
+        if self.room().is_some_and(|room| room < size + RESERVE) {
+            return Err(no_room());
+        }
+        let fill = || {
+            let mut part = Part::create(self.path.clone())?;
+            let written = write::fill(&mut part, source, job)?;
+            anyhow::Ok((written, part.unname()?))
+        };
+        let (written, file) = fill().map_err(explain)?;
+        Ok(Download {
+            written,
+            file,
+            _turn: turn,
+        })
+    }
+
+    /// Returns how much the disk still takes, if it says so.
+    fn room(&self) -> Option<u64> {
+        let disk = statvfs(self.path.parent()?).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+}
+
+impl Download {
+    /// Reads the next part, which is empty at the end. Blocks.
+    pub(crate) fn read(&mut self) -> io::Result<Bytes> {
+        let mut part = vec![0; PART];
+        let length = self.file.read(&mut part)?;
+        part.truncate(length);
+        Ok(part.into())
+    }
+}
+
+fn explain(error: anyhow::Error) -> AppError {
+    if write::is_full(&error) {
+        return no_room();
+    }
+    let what = "the backup could not be written to the data directory; nothing was left behind";
+    error.context(what).into()
+}
+
+fn no_room() -> AppError {
+    AppError::new(
+        ErrorCode::Unavailable,
+        "there is no room for the backup on the disk of the data directory: make room there, or write it to another disk with `wst backup FILE` on the server's machine; nothing was left behind",
+    )
+}
+
+/// How much is in memory of a backup that is being sent, a few times over.
+pub(crate) const PART: usize = 64 * 1024;
+
+/// What the disk keeps for the database, which grows meanwhile.
+const RESERVE: u64 = 16 * 1024 * 1024;
