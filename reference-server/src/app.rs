@@ -112,7 +112,7 @@ impl App {
                 tasks: Tasks::new(database.clone(), live.clone()),
                 accounts: Accounts::new(database.clone(), live.clone()),
                 setup_file: SetupFile::new(data_dir.setup_link()),
-                once: Once::default(),
+                once: Once::new()?,
                 activity: Activity::new(live.clone()),
                 live,
                 protocols,

@@ -20,7 +20,8 @@ use super::{
 use crate::{
     actions::{UserAdd, UserAdded, UserLine, UserLink, UserList, UserUpdate},
     app::App,
-    once::Once,
+    once::OnceForm,
+    people::UserId,
 };
 
 #[derive(Template)]
@@ -29,6 +30,8 @@ struct UsersPage {
     layout: Layout,
     tab: &'static str,
     users: Vec<UserLine>,
+    app: App,
+    reader: UserId,
 }
 
 #[derive(Template)]
@@ -62,8 +65,9 @@ pub(super) struct UserForm {
 
 impl UsersPage {
     /// Returns a number for a form; without randomness none, and the form is refused.
-    fn number(&self) -> String {
-        Once::number().unwrap_or_default()
+    fn number(&self, form: OnceForm) -> String {
+        let number = self.app.once().number(&self.reader, form);
+        number.unwrap_or_default()
     }
 }
 
@@ -78,6 +82,8 @@ pub(super) async fn show(
         layout,
         tab: "users",
         users,
+        reader: person.user().clone(),
+        app,
     })
 }
 
@@ -92,7 +98,10 @@ pub(super) async fn add(
     };
     let caller = person.caller();
     let adding = app.perform(action, &caller);
-    let added = app.once().run(&form.once, adding).await?;
+    let added = app
+        .once()
+        .run(person.user(), OnceForm::UserAdd, &form.once, adding)
+        .await?;
     show_link(Layout::of(&app, &person.0, "A link"), &added)
 }
 
@@ -104,7 +113,10 @@ pub(super) async fn link(
 ) -> PageResult {
     let caller = person.caller();
     let linking = app.perform(UserLink { user }, &caller);
-    let added = app.once().run(&form.once, linking).await?;
+    let added = app
+        .once()
+        .run(person.user(), OnceForm::UserLink, &form.once, linking)
+        .await?;
     show_link(Layout::of(&app, &person.0, "A link"), &added)
 }
 

@@ -28,7 +28,7 @@ use crate::{
     db::DatabaseError,
     error::{AppError, ErrorCode},
     http::client_address::ClientAddress,
-    people::{accounts::Origin, logins},
+    people::{UserId, accounts::Origin, logins},
     time,
 };
 
@@ -39,6 +39,10 @@ pub(super) struct LoggedIn(pub(super) Person);
 impl LoggedIn {
     pub(super) fn caller(&self) -> Caller {
         Caller::Person(self.0.clone())
+    }
+
+    pub(super) fn user(&self) -> &UserId {
+        &self.0.user.id
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     },
     app::App,
     error::{AppError, ErrorCode},
-    once::Once,
+    once::OnceForm,
     replacements::{self, Replacement},
 };
 
@@ -69,6 +69,7 @@ struct RegeneratePage {
     connections: Vec<ConnectionLine>,
     reason: Option<Reason>,
     once: String,
+    once_for_replacing: String,
 }
 
 #[derive(Template)]
@@ -108,7 +109,7 @@ pub(super) struct RegenerateForm {
 }
 
 #[derive(Deserialize)]
-pub(super) struct OnceForm {
+pub(super) struct OnlyOnce {
     once: String,
 }
 
@@ -165,7 +166,7 @@ pub(super) async fn show(
         reminders,
         replacements,
         rejected,
-        once: Once::number()?,
+        once: app.once().number(person.user(), OnceForm::TokenCreate)?,
     })
 }
 
@@ -181,7 +182,10 @@ pub(super) async fn create(
     };
     let caller = person.caller();
     let working = app.perform(action, &caller);
-    let created = app.once().run(&form.once, working).await?;
+    let created = app
+        .once()
+        .run(person.user(), OnceForm::TokenCreate, &form.once, working)
+        .await?;
     show_created(&app, &person, workspace, created).await
 }
 
@@ -235,7 +239,10 @@ pub(super) async fn ask_regenerate(
         workspace,
         token,
         reason: why.reason,
-        once: Once::number()?,
+        once: app
+            .once()
+            .number(person.user(), OnceForm::TokenRegenerate)?,
+        once_for_replacing: app.once().number(person.user(), OnceForm::TokenReplace)?,
     })
 }
 
@@ -253,7 +260,15 @@ pub(super) async fn regenerate(
     };
     let caller = person.caller();
     let working = app.perform(action, &caller);
-    let rotated = app.once().run(&form.once, working).await?;
+    let rotated = app
+        .once()
+        .run(
+            person.user(),
+            OnceForm::TokenRegenerate,
+            &form.once,
+            working,
+        )
+        .await?;
     let (layout, info) =
         Layout::of_workspace(&app, &person.0, &workspace, "tokens", "Regenerated").await?;
     let rotation = Rotation {
@@ -306,7 +321,7 @@ pub(super) async fn replace(
     State(app): State<App>,
     person: LoggedIn,
     Path((workspace, name)): Path<(String, String)>,
-    Form(form): Form<OnceForm>,
+    Form(form): Form<OnlyOnce>,
 ) -> PageResult {
     let action = TokenReplace {
         workspace: workspace.clone(),
@@ -314,7 +329,10 @@ pub(super) async fn replace(
     };
     let caller = person.caller();
     let working = app.perform(action, &caller);
-    let created = app.once().run(&form.once, working).await?;
+    let created = app
+        .once()
+        .run(person.user(), OnceForm::TokenReplace, &form.once, working)
+        .await?;
     show_created(&app, &person, workspace, created).await
 }
 

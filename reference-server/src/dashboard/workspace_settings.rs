@@ -25,7 +25,7 @@ use crate::{
     },
     app::App,
     error::{AppError, ErrorCode},
-    once::Once,
+    once::OnceForm,
     tasks::Protocol,
     variables::slot_variable,
 };
@@ -121,7 +121,7 @@ pub(super) async fn show(
         transfer,
         is_for_me,
         others,
-        once: Once::number()?,
+        once: app.once().number(person.user(), OnceForm::TransferAccept)?,
     })
 }
 
@@ -208,7 +208,15 @@ pub(super) async fn accept(
     };
     let caller = person.caller();
     let accepting = app.perform(action, &caller);
-    let accepted = app.once().run(&form.once, accepting).await?;
+    let accepted = app
+        .once()
+        .run(
+            person.user(),
+            OnceForm::TransferAccept,
+            &form.once,
+            accepting,
+        )
+        .await?;
     let (layout, _) =
         Layout::of_workspace(&app, &person.0, &workspace, "tokens", "Your tokens").await?;
     let page = AcceptedPage {

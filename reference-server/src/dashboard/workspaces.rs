@@ -17,7 +17,7 @@ use super::{
 use crate::{
     actions::{WorkspaceCreate, WorkspaceLine, WorkspaceList},
     app::App,
-    once::Once,
+    once::OnceForm,
 };
 
 #[derive(Template)]
@@ -49,7 +49,9 @@ pub(super) async fn show(
         layout,
         live,
         archived,
-        once: Once::number()?,
+        once: app
+            .once()
+            .number(person.user(), OnceForm::WorkspaceCreate)?,
     })
 }
 
@@ -61,7 +63,15 @@ pub(super) async fn create(
     let name = form.name.trim().to_owned();
     let caller = person.caller();
     let creating = app.perform(WorkspaceCreate { name }, &caller);
-    let created = app.once().run(&form.once, creating).await?;
+    let created = app
+        .once()
+        .run(
+            person.user(),
+            OnceForm::WorkspaceCreate,
+            &form.once,
+            creating,
+        )
+        .await?;
     let workspace = created.workspace.id.clone();
     let (layout, _) =
         Layout::of_workspace(&app, &person.0, &workspace, "tokens", "First token").await?;

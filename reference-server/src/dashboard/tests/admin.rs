@@ -3,12 +3,14 @@
 use http::{Method, StatusCode};
 
 use super::site::Site;
+use crate::once::OnceForm;
 
 #[tokio::test]
 async fn adds_a_user_whose_link_is_shown_once_and_lets_them_in() {
     let site = Site::new().await;
     let root = site.person("root", true).await;
-    let once = site.get("/admin", &root).await.field("once");
+    let page = site.get("/admin", &root).await;
+    let once = page.field_of("/admin/users", "once");
     let fields = [("name", "grace"), ("once", once.as_str())];
     let card = site.post("/admin/users", &root, &fields).await;
     assert_eq!(card.status, StatusCode::OK);
@@ -20,7 +22,8 @@ async fn adds_a_user_whose_link_is_shown_once_and_lets_them_in() {
     assert!(!again.body.contains("/join#"));
     assert!(!site.get("/admin", &root).await.body.contains(link));
     let target = format!("/admin/users/{}/link", root.id);
-    let once = site.get("/admin", &root).await.field("once");
+    let page = site.get("/admin", &root).await;
+    let once = page.field_of(&target, "once");
     let fields = [("once", once.as_str())];
     assert_eq!(
         site.post(&target, &root, &fields).await.status,
@@ -36,6 +39,25 @@ async fn adds_a_user_whose_link_is_shown_once_and_lets_them_in() {
     assert_eq!(joined.status, StatusCode::SEE_OTHER, "{}", joined.body);
     assert!(joined.header("set-cookie").starts_with("wst="));
     assert!(!site.get("/admin/audit", &root).await.body.contains(link));
+}
+
+#[tokio::test]
+async fn the_number_of_somebody_elses_form_does_nothing() {
+    let site = Site::new().await;
+    let (root, eve) = (
+        site.person("root", true).await,
+        site.person("eve", true).await,
+    );
+    let once = site.get("/", &root).await.field("once");
+    let fields = [("name", "shop"), ("once", &*once)];
+    let refused = site.post("/", &eve, &fields).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(refused.body.contains("Open the page again"));
+    let of_another_form = site.post("/admin/users", &root, &fields).await;
+    assert_eq!(of_another_form.status, StatusCode::BAD_REQUEST);
+    assert_eq!(site.post("/", &root, &fields).await.status, StatusCode::OK);
+    let done = site.post("/", &root, &fields).await;
+    assert_eq!(done.status, StatusCode::CONFLICT);
 }
 
 #[tokio::test]
@@ -84,16 +106,17 @@ async fn is_for_administrators_alone() {
         );
     }
     for target in ["/admin/users/x", "/admin/users/x/link", "/admin/users"] {
+        let form = match target {
+            "/admin/users" => OnceForm::UserAdd,
+            _ => OnceForm::UserLink,
+        };
+        let once = site.app.once().number(&eve.id, form).unwrap();
         let fields = [
             ("name", "x"),
             ("is_administrator", "true"),
-            ("once", "0123456789012345678901"),
+            ("once", &*once),
         ];
         let page = site.post(target, &eve, &fields).await;
-        assert!(
-            [403, 409].contains(&page.status.as_u16()),
-            "{target}: {}",
-            page.status
-        );
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{target}");
     }
 }

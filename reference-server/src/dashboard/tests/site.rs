@@ -257,8 +257,18 @@ impl Page {
 
     /// Returns what a form's hidden field holds.
     pub(super) fn field(&self, name: &str) -> String {
-        let begin = format!("name=\"{name}\" value=\"");
-        let (_, rest) = self.body.split_once(&begin).unwrap();
-        rest.split_once('"').unwrap().0.to_owned()
+        field(&self.body, name)
     }
+
+    /// The same of the form that is sent to `action`.
+    pub(super) fn field_of(&self, action: &str, name: &str) -> String {
+        let action = format!("action=\"{action}\"");
+        field(self.body.split_once(&action).unwrap().1, name)
+    }
+}
+
+fn field(html: &str, name: &str) -> String {
+    let begin = format!("name=\"{name}\" value=\"");
+    let (_, rest) = html.split_once(&begin).unwrap();
+    rest.split_once('"').unwrap().0.to_owned()
 }
