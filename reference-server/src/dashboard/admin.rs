@@ -2,8 +2,7 @@
 
 use askama::Template;
 use axum::{
-    Form,
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Redirect},
 };
 use http::header::CONTENT_TYPE;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{
+    extract::{Form, Path, Query},
     filters,
     guard::LoggedIn,
     layout::Layout,

@@ -2,11 +2,12 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Redirect},
 };
 
 use super::{
+    extract::{Path, Query},
     filters,
     guard::LoggedIn,
     layout::Layout,

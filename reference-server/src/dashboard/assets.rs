@@ -2,7 +2,12 @@
 
 use std::sync::LazyLock;
 
-use axum::{Router, extract::Path, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::{Path, rejection::PathRejection},
+    response::IntoResponse,
+    routing::get,
+};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{
     StatusCode,
@@ -66,7 +71,10 @@ pub(super) fn path(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
 
-async fn serve(Path((version, name)): Path<(String, String)>) -> impl IntoResponse {
+async fn serve(path: Result<Path<(String, String)>, PathRejection>) -> impl IntoResponse {
+    let Ok(Path((version, name))) = path else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let asset = ASSETS.iter().find(|asset| asset.name == name);
     let Some(asset) = asset.filter(|_| version == *VERSION) else {
         return StatusCode::NOT_FOUND.into_response();

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use askama::Template;
 use axum::{
     body::Body,
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
@@ -13,6 +13,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde::Deserialize;
 
 use super::{
+    extract::{Path, Query},
     filters,
     guard::LoggedIn,
     layout::Layout,

@@ -1,11 +1,12 @@
 //! `/w/ID/connect`: how a client is connected, and whether one has.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 
 use super::{
     clients::{self, ClientGuide},
+    extract::{Form, Path, Query},
     filters,
     guard::LoggedIn,
     layout::Layout,
@@ -60,7 +61,7 @@ pub(super) async fn test(
     person: LoggedIn,
     Path(workspace): Path<String>,
     Query(query): Query<SlotQuery>,
-    axum::Form(form): axum::Form<TestForm>,
+    Form(form): Form<TestForm>,
 ) -> PageResult {
     let action = TokenTest {
         workspace: workspace.clone(),

@@ -2,12 +2,13 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Redirect},
 };
 
 use super::{
     chart::Chart,
+    extract::{Path, Query},
     filters,
     guard::LoggedIn,
     layout::Layout,

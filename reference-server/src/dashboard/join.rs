@@ -1,10 +1,11 @@
 //! `/join`: choosing a password with a one-time link.
 
 use askama::Template;
-use axum::{Form, extract::State, response::IntoResponse};
+use axum::{extract::State, response::IntoResponse};
 use serde::Deserialize;
 
 use super::{
+    extract::Form,
     guard,
     layout::Layout,
     page::{PageResult, render, sentence},

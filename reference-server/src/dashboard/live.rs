@@ -5,7 +5,7 @@
 use std::{collections::HashSet, convert::Infallible, time::Duration};
 
 use axum::{
-    extract::{Query, State},
+    extract::State,
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -15,7 +15,7 @@ use futures_util::{Stream, stream};
 use serde::Deserialize;
 use tower_workspace_token::id::WorkspaceId;
 
-use super::{guard::LoggedIn, page::PageError};
+use super::{extract::Query, guard::LoggedIn, page::PageError};
 use crate::{
     app::App,
     caller::{Caller, Person},

@@ -1,14 +1,11 @@
 //! `/login` and `/logout`.
 
 use askama::Template;
-use axum::{
-    Form,
-    extract::{Query, State},
-    response::IntoResponse,
-};
+use axum::{extract::State, response::IntoResponse};
 use serde::Deserialize;
 
 use super::{
+    extract::{Form, Query},
     guard::{self, LoggedIn},
     layout::Layout,
     page::{PageResult, render, sentence},

@@ -13,6 +13,7 @@ mod chart;
 mod clients;
 mod connect;
 mod connections;
+mod extract;
 mod filters;
 mod guard;
 mod join;

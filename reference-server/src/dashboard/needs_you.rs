@@ -2,14 +2,14 @@
 
 use askama::Template;
 use axum::{
-    Form,
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Redirect},
 };
 use serde::Deserialize;
 
 use super::{
     chart::Chart,
+    extract::{Form, Path, Query},
     filters,
     guard::LoggedIn,
     layout::Layout,

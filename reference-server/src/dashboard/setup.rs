@@ -1,11 +1,12 @@
 //! `/setup`: making the first account with the one-time link.
 
 use askama::Template;
-use axum::{Form, extract::State, response::IntoResponse};
+use axum::{extract::State, response::IntoResponse};
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
+    extract::Form,
     guard,
     layout::Layout,
     page::{PageResult, render, sentence},

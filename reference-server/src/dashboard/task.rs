@@ -2,13 +2,13 @@
 
 use askama::Template;
 use axum::{
-    Form,
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Redirect},
 };
 use serde::Deserialize;
 
 use super::{
+    extract::{Form, Path, Query},
     filters,
     guard::LoggedIn,
     layout::Layout,

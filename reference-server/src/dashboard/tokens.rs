@@ -2,14 +2,15 @@
 
 use askama::Template;
 use axum::{
-    Form,
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse, Redirect},
 };
 use serde::Deserialize;
 
 use super::{
-    clients, filters,
+    clients,
+    extract::{Form, Path, Query},
+    filters,
     guard::LoggedIn,
     layout::Layout,
     notice::Done,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::extract::{FromRequest, Multipart, Request, multipart::MultipartError};
 
-use super::page::PageError;
+use super::{extract::bad_form, page::PageError};
 use crate::{
     actions::{File, FileBytes},
     app::App,
@@ -30,7 +30,7 @@ impl FromRequest<App> for Upload {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, PageError> {
         let multipart = Multipart::from_request(request, app).await;
-        let mut multipart = multipart.map_err(|error| AppError::invalid(error.body_text()))?;
+        let mut multipart = multipart.map_err(|refused| bad_form(refused.status()))?;
         let mut upload = Self::default();
         while let Some(field) = multipart.next_field().await.map_err(explain)? {
             let name = field.name().unwrap_or_default().to_owned();
@@ -57,5 +57,5 @@ impl FromRequest<App> for Upload {
 }
 
 fn explain(error: MultipartError) -> AppError {
-    AppError::invalid(error.body_text())
+    bad_form(error.status())
 }

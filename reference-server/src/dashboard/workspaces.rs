@@ -1,13 +1,11 @@
 //! `/`: the workspaces of a person.
 
 use askama::Template;
-use axum::{
-    Form,
-    extract::{Query, State},
-};
+use axum::extract::State;
 use serde::Deserialize;
 
 use super::{
+    extract::{Form, Query},
     guard::LoggedIn,
     layout::Layout,
     notice::Done,

@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 
-use super::site::{Browser, Site, Workspace};
+use super::site::{Browser, Page, Site, Workspace};
 use crate::people::Role;
 
 /// All forms that the pages have.
@@ -252,4 +252,95 @@ async fn of_two_who_regenerate_the_token_they_look_at_one_does() {
     assert_eq!(statuses, [StatusCode::OK, StatusCode::CONFLICT]);
     assert_eq!(rotate(0).await, StatusCode::CONFLICT);
     assert_eq!(rotate(2).await, StatusCode::OK);
+}
+
+/// What axum itself refuses is told in the words of whoever asks: pages to people, JSON to programs.
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_in_the_words_of_its_face() {
+    let site = Site::new().await;
+    let (ada, acme) = acme(&site).await;
+    let takes_nothing = [
+        "/end",
+        "/archive",
+        "/unarchive",
+        "/cancel",
+        "/logout",
+        "/rotate",
+        "/rewrap",
+        "/retire",
+        "/remove",
+        "/backup",
+        "/offer",
+    ];
+    let not_text = "name=%ff&once=%ff";
+    let not_a_form = "no form";
+    let mut refused = 0;
+    for target in posts(&acme) {
+        let is_read = target.ends_with("/members/remove")
+            || !takes_nothing.iter().any(|end| target.ends_with(end));
+        if !is_read {
+            continue;
+        }
+        for (media_type, body) in [
+            ("text/plain", not_a_form),
+            ("application/json", not_a_form),
+            ("application/x-www-form-urlencoded", not_text),
+            ("multipart/form-data; boundary=x", not_a_form),
+            ("multipart/form-data", not_a_form),
+        ] {
+            let ask = site.ask(Method::POST, &target).of(&ada);
+            let ask = ask.header("sec-fetch-site", "same-origin");
+            let ask = ask.header("content-type", media_type).text(body);
+            assert_refused_as_its_face_does(&target, &ask.send().await);
+            refused += 1;
+        }
+    }
+    assert!(refused > 100, "{refused}");
+
+    let too_long = "x".repeat(9 * 1024 * 1024);
+    let reply = format!("/w/{}/tasks/aaaaaaaaaaa/reply", acme.id);
+    for (target, media_type) in [
+        ("/settings/name", "application/x-www-form-urlencoded"),
+        (&*reply, "multipart/form-data; boundary=x"),
+        ("/login", "application/x-www-form-urlencoded"),
+        ("/api/v1/me", "application/json"),
+    ] {
+        let ask = site.ask(Method::POST, target).of(&ada);
+        let ask = ask.header("sec-fetch-site", "same-origin");
+        let head = "--x\r\ncontent-disposition: form-data; name=\"text\"\r\n\r\n";
+        let body = format!("{head}{too_long}");
+        let ask = ask.header("content-type", media_type).text(&body);
+        let page = ask.send().await;
+        assert_eq!(page.status, StatusCode::PAYLOAD_TOO_LARGE, "{target}");
+        assert_refused_as_its_face_does(target, &page);
+    }
+    for target in [
+        "/w/%ff",
+        "/w/%ff/tokens",
+        "/w/%ff/tasks/%fe",
+        "/admin/audit?before=noon",
+        "/admin/audit/export?format=pdf",
+        "/live?notify=perhaps",
+        "/?done=%ff&done=2",
+        "/api/v1/workspaces/%ff",
+        "/api/v1/audit?before=noon",
+        "/api/v1/audit?nothing=known",
+    ] {
+        assert_refused_as_its_face_does(target, &site.get(target, &ada).await);
+    }
+}
+
+fn assert_refused_as_its_face_does(target: &str, page: &Page) {
+    assert!(page.status.is_client_error(), "{target}: {}", page.status);
+    if target.starts_with("/api/") {
+        let body: serde_json::Value = serde_json::from_str(&page.body).expect(target);
+        assert!(body["error"]["message"].is_string(), "{target}: {body}");
+        assert!(body["error"]["code"].is_string(), "{target}: {body}");
+        return;
+    }
+    let media_type = page.header("content-type");
+    assert_eq!(media_type, "text/html; charset=utf-8", "{target}");
+    assert!(page.body.contains("To the workspaces"), "{target}");
+    // The names of fields are nobody's business who did not get them from a page.
+    assert!(!page.body.contains("deserialize"), "{target}");
 }

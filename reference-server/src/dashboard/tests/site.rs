@@ -227,6 +227,11 @@ impl Ask<'_> {
         self.header("content-type", "application/json")
     }
 
+    pub(super) fn text(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.body);
+        self
+    }
+
     pub(super) async fn send(self) -> Page {
         let (parts, body) = self.send_head().await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
