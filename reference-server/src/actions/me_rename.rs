@@ -9,9 +9,11 @@ use super::{user_list::UserLine, user_ref};
 use crate::{app::App, caller::Caller, error::AppError};
 use crate::{
     audit::Note,
-    error::ErrorCode,
     live::Topic,
-    people::{accounts::check_name, users},
+    people::{
+        accounts::{check_free, check_name},
+        users,
+    },
 };
 
 /// Changes what the caller is called and logs in with.
@@ -32,17 +34,17 @@ impl Action for MeRename {
     }
 
     async fn run(self, app: &App, caller: &Caller) -> Result<UserLine, AppError> {
-        let id = caller.person()?.user.id.clone();
-        check_name(&self.name)?;
+        let user = &caller.person()?.user;
+        let (id, former) = (user.id.clone(), user.name.clone());
+        // A name that is there already stays good.
+        if self.name != former {
+            check_name(&self.name)?;
+        }
         let user = app
             .database()
             .write(move |transaction| {
-                let other = users::find_by_name(transaction, &self.name)?;
-                if other.is_some_and(|other| other.id != id) {
-                    return Err(AppError::new(
-                        ErrorCode::AlreadyExists,
-                        "there is a user of that name already",
-                    ));
+                if self.name != former {
+                    check_free(transaction, &self.name, Some(&id))?;
                 }
                 users::rename(transaction, &id, &self.name)?;
                 user_ref::find(transaction, id.as_str())

@@ -9,9 +9,12 @@ use super::{Secret, user_list::UserLine, user_ref};
 use crate::{app::App, caller::Caller, error::AppError};
 use crate::{
     audit::Note,
-    error::ErrorCode,
     live::Topic,
-    people::{UserId, accounts::check_name, links, setup, users},
+    people::{
+        UserId,
+        accounts::{check_free, check_name},
+        links, setup, users,
+    },
     time,
 };
 
@@ -48,16 +51,11 @@ impl Action for UserAdd {
         let (user, link) = app
             .database()
             .write(move |transaction| {
-                if users::find_by_name(transaction, &self.name)?.is_some() {
-                    return Err(AppError::new(
-                        ErrorCode::AlreadyExists,
-                        "there is a user of that name already",
-                    ));
-                }
+                check_free(transaction, &self.name, None)?;
                 let now = time::now();
                 users::insert(transaction, &id, &self.name, self.is_administrator, now)?;
                 let link = links::make_password(transaction, &id, now)?;
-                Ok((user_ref::find(transaction, id.as_str())?, link))
+                Ok::<_, AppError>((user_ref::find(transaction, id.as_str())?, link))
             })
             .await?;
         app.live().announce(None, Topic::People);

@@ -15,7 +15,7 @@ use crate::{
     error::{AppError, ErrorCode},
     live::Topic,
     people::{Role, UserId, members, sightings},
-    time, workspaces,
+    text, time, workspaces,
 };
 
 /// Creates a workspace called `name`.
@@ -118,6 +118,7 @@ async fn take_back(app: &App, id: WorkspaceId) {
     }
 }
 
+/// Checks what a workspace is to be called.
 pub(super) fn check_name(name: &str) -> Result<(), AppError> {
     if name.trim() != name || name.is_empty() {
         return Err(AppError::invalid(
@@ -127,6 +128,11 @@ pub(super) fn check_name(name: &str) -> Result<(), AppError> {
     if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(AppError::invalid(
             "a workspace's name is one line of at most 100 characters",
+        ));
+    }
+    if text::mixes_scripts(name) {
+        return Err(AppError::invalid(
+            "a word of this name mixes letters of several scripts, as Latin and Cyrillic ones that look the same: write each word in one",
         ));
     }
     Ok(())

@@ -55,10 +55,13 @@ impl Action for WorkspaceUpdate {
     }
 
     async fn run(self, app: &App, caller: &Caller) -> Result<WorkspaceUpdated, AppError> {
-        self.name.as_deref().map(check_name).transpose()?;
         let description = self.description.as_deref();
         description.map(check_description).transpose()?;
-        let id = workspace_ref::find_active(app, &self.workspace).await?.id;
+        let workspace = workspace_ref::find_active(app, &self.workspace).await?;
+        let id = workspace.id;
+        // The form sends the name it was shown, and one that is there already stays good.
+        let name = self.name.as_ref().filter(|name| **name != workspace.name);
+        name.map(|name| check_name(name)).transpose()?;
         let settings = Settings {
             name: self.name,
             description: self.description,

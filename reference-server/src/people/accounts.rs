@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 use secrecy::SecretString;
 
 use super::{
@@ -16,7 +16,7 @@ use crate::{
     db::{Database, DatabaseError},
     error::{AppError, ErrorCode},
     live::{Live, Topic},
-    time, workspaces,
+    text, time, workspaces,
 };
 
 /// Lets people in. Cheap to clone; clones share the limits.
@@ -298,9 +298,37 @@ pub(crate) fn check_name(name: &str) -> Result<(), AppError> {
             "a name has 1 to 60 letters, digits, spaces or any of - _ . @, and no space around",
         ));
     }
+    if text::mixes_scripts(name) {
+        return Err(AppError::invalid(
+            "a word of this name mixes letters of several scripts, as Latin and Cyrillic ones that look the same: write each word in one",
+        ));
+    }
     // Names of the audit list that are nobody's.
-    if ["command line", "agent", "system", STRANGER].contains(&name.to_lowercase().as_str()) {
+    let reserved = ["command line", "agent", "system", STRANGER];
+    if reserved.iter().any(|other| text::looks_like(name, other)) {
         return Err(AppError::invalid("this name is taken: choose another one"));
+    }
+    Ok(())
+}
+
+/// Checks that nobody but `own` is called so, or so that one may be taken for the other.
+pub(crate) fn check_free(
+    connection: &Connection,
+    name: &str,
+    own: Option<&UserId>,
+) -> Result<(), AppError> {
+    let other = users::find_by_name(connection, name)?;
+    if other.is_some_and(|other| Some(&other.id) != own) {
+        return Err(AppError::new(
+            ErrorCode::AlreadyExists,
+            "there is a user of that name already",
+        ));
+    }
+    if users::is_taken(connection, name, own)? {
+        return Err(AppError::new(
+            ErrorCode::AlreadyExists,
+            "this looks like the name of another user: choose one that nobody takes for theirs",
+        ));
     }
     Ok(())
 }

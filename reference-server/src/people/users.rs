@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{User, UserId};
-use crate::db::DatabaseError;
+use crate::{db::DatabaseError, text};
 
 /// What [`from_row`] reads.
 pub(super) const COLUMNS: &str = "users.id, users.name, users.is_administrator, users.disabled_at, \
@@ -23,6 +23,23 @@ pub(crate) fn find_by_name(
     let sql = format!("SELECT {COLUMNS} FROM users WHERE name = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     Ok(statement.query_row([name], from_row).optional()?)
+}
+
+/// Returns whether `name` can be taken for the one of another user than `own`.
+pub(crate) fn is_taken(
+    connection: &Connection,
+    name: &str,
+    own: Option<&UserId>,
+) -> Result<bool, DatabaseError> {
+    let mut statement = connection.prepare_cached("SELECT id, name FROM users")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, other): (String, String) = (row.get(0)?, row.get(1)?);
+        if own.map(UserId::as_str) != Some(&*id) && text::looks_like(name, &other) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Returns all users, oldest first.

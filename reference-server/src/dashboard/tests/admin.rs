@@ -2,8 +2,8 @@
 
 use http::{Method, StatusCode};
 
-use super::site::Site;
-use crate::once::OnceForm;
+use super::site::{Browser, Page, Site};
+use crate::{once::OnceForm, people::Role};
 
 #[tokio::test]
 async fn adds_a_user_whose_link_is_shown_once_and_lets_them_in() {
@@ -119,4 +119,73 @@ async fn is_for_administrators_alone() {
         let page = site.post(target, &eve, &fields).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN, "{target}");
     }
+}
+
+/// Adds a user, and returns what the page says.
+async fn add(site: &Site, root: &Browser, name: &str) -> Page {
+    let page = site.get("/admin", root).await;
+    let once = page.field_of("/admin/users", "once");
+    let fields = [("name", name), ("once", &*once)];
+    site.post("/admin/users", root, &fields).await
+}
+
+#[tokio::test]
+async fn nobody_gets_a_name_that_is_taken_for_somebody_elses() {
+    let site = Site::new().await;
+    let root = site.person("root", true).await;
+    let bob = site.person("BOB", false).await;
+    for name in ["ВОВ", "B0B", "вов"] {
+        let looks_alike = name != "вов";
+        let page = add(&site, &root, name).await;
+        assert_eq!(page.status == StatusCode::CONFLICT, looks_alike, "{name}");
+        let says = page.body.contains("looks like the name of another user");
+        assert_eq!(says, looks_alike, "{name}: {}", page.body);
+    }
+    for name in ["rооt", "Вob", "ѕystem"] {
+        let page = add(&site, &root, name).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{name}");
+        assert!(page.body.contains("mixes letters"), "{name}: {}", page.body);
+    }
+    assert_eq!(
+        add(&site, &root, "ѕуѕтеm").await.status,
+        StatusCode::BAD_REQUEST
+    );
+    let eve = site.person("eve", false).await;
+    for (name, status) in [
+        ("ВОВ", StatusCode::CONFLICT),
+        ("rооt", StatusCode::BAD_REQUEST),
+        ("Eve", StatusCode::SEE_OTHER),
+        ("3ve", StatusCode::SEE_OTHER),
+    ] {
+        let page = site.post("/settings/name", &eve, &[("name", name)]).await;
+        assert_eq!(page.status, status, "{name}: {}", page.body);
+    }
+    // What there is already goes on, and may be sent again.
+    site.execute("UPDATE users SET name = 'Вob' WHERE name = 'BOB'")
+        .await;
+    let same = site.post("/settings/name", &bob, &[("name", "Вob")]).await;
+    assert_eq!(same.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_workspace_gets_no_word_of_two_scripts() {
+    let site = Site::new().await;
+    let ada = site.person("ada", false).await;
+    let old = site.workspace("old", &[(&ada, Role::Owner)]).await;
+    let once = site.get("/", &ada).await.field("once");
+    let create = async |name: &str| {
+        let fields = [("name", name), ("once", &*once)];
+        site.post("/", &ada, &fields).await
+    };
+    assert_eq!(create("Shоp").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(create("Shop Москва").await.status, StatusCode::OK);
+    let settings = format!("/w/{}/settings", old.id);
+    let rename = async |name: &str| {
+        let fields = [("name", name), ("description", "x"), ("protocol", "dual")];
+        site.post(&settings, &ada, &fields).await.status
+    };
+    assert_eq!(rename("оld").await, StatusCode::BAD_REQUEST);
+    site.execute("UPDATE workspaces SET name = 'оld' WHERE name = 'old'")
+        .await;
+    assert_eq!(rename("оld").await, StatusCode::SEE_OTHER);
 }
