@@ -109,6 +109,24 @@ async fn a_rotated_token_is_dead_and_the_new_one_lives() {
     assert_eq!(verified.generation().number(), 2);
 }
 
+/// The lease of a shared store may run out before a token is recalled, and be confirmed right after.
+#[tokio::test]
+async fn memory_that_was_confirmed_meanwhile_does_not_refute_the_very_token() {
+    let authority = authority();
+    let token = authority.issue(&acme(), &primary()).await.unwrap();
+    let token = token.expose_secret().as_bytes();
+    check(&authority, std::str::from_utf8(token).unwrap())
+        .await
+        .unwrap();
+    let inner = &authority.inner;
+    let claims = inner.open(token).unwrap();
+    let key = SlotKey::new(acme(), primary());
+    let tag = inner.memory.tag_key.tag(token);
+    assert!(inner.refute(&key, &claims, &tag).is_none());
+    let other = inner.memory.tag_key.tag(&token[1..]);
+    assert!(inner.refute(&key, &claims, &other).is_some());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_those_who_rotate_the_generation_they_saw_one_does() {
     let authority = authority();

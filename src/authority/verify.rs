@@ -17,7 +17,7 @@ use super::{
 use crate::{
     cipher::{SealContext, equal_in_constant_time},
     id::{SlotKey, WorkspaceId},
-    jwt::WorkspaceClaims,
+    jwt::{TokenTag, WorkspaceClaims},
     rejection::{Rejection, RejectionKind, TokenProblem},
     store::{Freshness, TokenRecord},
     token::PresentedToken,
@@ -71,7 +71,8 @@ impl TokenAuthority {
         if !self.inner.workspace_tokens.begins_as_ours(token) {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
         }
-        if let Some(verified) = self.inner.recall(workspace, token) {
+        let tag = self.inner.memory.tag_key.tag(token);
+        if let Some(verified) = self.inner.recall(workspace, &tag) {
             return Verdict::Verified(verified);
         }
         let Some(claims) = self.inner.open(token) else {
@@ -81,7 +82,7 @@ impl TokenAuthority {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::WrongWorkspace));
         }
         let key = SlotKey::new(claims.workspace, claims.name);
-        if let Some(rejection) = self.inner.refute(&key, &claims) {
+        if let Some(rejection) = self.inner.refute(&key, &claims, &tag) {
             return Verdict::Rejected(rejection);
         }
         Verdict::Pending(Box::new(PendingCheck {
@@ -102,14 +103,13 @@ impl TokenAuthority {
 }
 
 impl Inner {
-    /// Finds the slot of `workspace` whose remembered token is `token`: the fast path.
-    fn recall(&self, workspace: &WorkspaceId, token: &[u8]) -> Option<VerifiedToken> {
-        let tag = self.memory.tag_key.tag(token);
+    /// Finds the slot of `workspace` whose remembered token has this tag: the fast path.
+    fn recall(&self, workspace: &WorkspaceId, tag: &TokenTag) -> Option<VerifiedToken> {
         self.memory.slots.find(workspace, |slot| {
             let current = slot.current()?;
             let known = current.token.as_ref()?;
             let holds =
-                known.tag.matches(&tag) && self.is_fresh(slot, &current) && known.lease.is_live();
+                known.tag.matches(tag) && self.is_fresh(slot, &current) && known.lease.is_live();
             holds.then(|| {
                 slot.mark_used();
                 VerifiedToken::new(known.lease.clone())
@@ -117,22 +117,31 @@ impl Inner {
         })
     }
 
-    fn open(&self, token: &[u8]) -> Option<WorkspaceClaims> {
+    pub(super) fn open(&self, token: &[u8]) -> Option<WorkspaceClaims> {
         let payload = self.workspace_tokens.open(token).ok()?;
         WorkspaceClaims::from_payload(&payload).ok()
     }
 
     /// Returns why `claims` cannot be those of the current token, if fresh memory is enough to tell.
     ///
-    /// A generation above the remembered one refutes nothing: another process may just have rotated.
-    fn refute(&self, key: &SlotKey, claims: &WorkspaceClaims) -> Option<Rejection> {
+    /// A generation above the remembered one refutes nothing: another process may just have rotated. Nor
+    /// does the remembered token refute itself: memory that was too old to recall it may have been
+    /// confirmed since.
+    pub(super) fn refute(
+        &self,
+        key: &SlotKey,
+        claims: &WorkspaceClaims,
+        tag: &TokenTag,
+    ) -> Option<Rejection> {
         let slot = self.memory.slots.get(key)?;
         if claims.generation.number() < slot.cell.generation() {
             return Some(Rejection::superseded_token(*key, claims.generation));
         }
         let current = slot.current()?;
-        let knows_better =
-            current.generation == claims.generation.number() && self.is_fresh(&slot, &current);
+        let is_known = |known: &CurrentToken| known.tag.matches(tag);
+        let knows_better = current.generation == claims.generation.number()
+            && !current.token.as_ref().is_some_and(is_known)
+            && self.is_fresh(&slot, &current);
         knows_better.then(|| Rejection::invalid_token(TokenProblem::Unknown))
     }
 
