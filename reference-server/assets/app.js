@@ -154,7 +154,10 @@
   });
   document.addEventListener('htmx:after:swap', showTimes);
   // The login is over, or the server is another one: the page asks for itself, and is led to the login.
+  const stale = (is) => document.getElementById('stale')?.toggleAttribute('hidden', !is);
+  document.addEventListener('htmx:sse:after:connection', () => stale(false));
   document.addEventListener('htmx:sse:error', (event) => {
+    stale(true);
     if ([401, 403, 404].includes(event.detail?.status)) location.reload();
   });
 

@@ -185,10 +185,12 @@ export const checks = {
     await server.stop();
     // The browser complains that nobody answers, which is so.
     ada.tolerates(/net::ERR_|SSE|Failed to fetch|network error/i);
+    await ada.sees('The server cannot be reached');
     server.options = ['--listen', `127.0.0.1:${port}`];
     await server.start();
     await ask(server, cookie, id, 'Asked after the restart');
     await ada.sees('Asked after the restart');
+    expect(await ada.page.locator('#stale').isHidden(), 'the page no longer says that it may be out of date');
   },
 
   async 'an agent asks for permission, a person allows it in the page, and the agent hears of it'(world) {
