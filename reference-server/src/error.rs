@@ -22,6 +22,8 @@ use crate::{
 pub(crate) struct AppError {
     code: ErrorCode,
     message: String,
+    /// Which commands help: no page and nobody else's program is told to run one.
+    hint: Option<String>,
     source: Option<anyhow::Error>,
 }
 
@@ -70,6 +72,9 @@ pub(crate) struct ErrorBody {
 pub(crate) struct ErrorDetail {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
+    /// Which commands help; told to the command line alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
 }
 
 impl AppError {
@@ -77,8 +82,15 @@ impl AppError {
         Self {
             code,
             message: message.into(),
+            hint: None,
             source: None,
         }
+    }
+
+    /// Adds which commands help, for whoever can run them.
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
     }
 
     /// Makes the error of an argument that is not allowed.
@@ -100,7 +112,8 @@ impl AppError {
         self.code
     }
 
-    /// Returns what `caller` is told: causes are the operator's to read, on the command line and in the log.
+    /// Returns what `caller` is told: causes are the operator's to read, on the command line and in the log,
+    /// and so are the commands that help.
     pub(crate) fn told_to(self, caller: &Caller) -> Self {
         match caller {
             Caller::CommandLine => self,
@@ -108,7 +121,7 @@ impl AppError {
         }
     }
 
-    /// Logs a failure with its causes, and takes them away.
+    /// Logs a failure with its causes, and takes them away with all else that is not for people's eyes.
     pub(crate) fn without_causes(mut self) -> Self {
         if self.status().is_server_error() {
             tracing::error!(code = ?self.code, "{self}");
@@ -118,7 +131,16 @@ impl AppError {
             }
         }
         self.source = None;
+        self.hint = None;
         self
+    }
+
+    /// Returns the text as the command line prints it.
+    pub(crate) fn for_operator(&self) -> String {
+        match &self.hint {
+            None => self.to_string(),
+            Some(hint) => format!("{self} ({hint})"),
+        }
     }
 
     /// Returns the exit code of the command line: 2 for what was asked wrongly, 1 for what failed.
@@ -134,6 +156,7 @@ impl AppError {
             error: ErrorDetail {
                 code: self.code,
                 message: self.to_string(),
+                hint: self.hint.clone(),
             },
         }
     }
@@ -179,7 +202,10 @@ impl IntoResponse for AppError {
 
 impl From<ErrorDetail> for AppError {
     fn from(detail: ErrorDetail) -> Self {
-        Self::new(detail.code, detail.message)
+        Self {
+            hint: detail.hint,
+            ..Self::new(detail.code, detail.message)
+        }
     }
 }
 

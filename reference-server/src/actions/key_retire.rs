@@ -39,7 +39,7 @@ impl Action for KeyRetire {
 
     async fn run(self, app: &App, _caller: &Caller) -> Result<KeyLines, AppError> {
         let id: KeyId = self.id.parse().map_err(|_| {
-            AppError::invalid("a key's id has 8 characters: `wst key list` shows them")
+            AppError::invalid("a key's id has 8 characters").with_hint("`wst key list` shows them")
         })?;
         let _turn = app.keys().turn().await;
         // No token is being minted meanwhile, so what is counted is what there is.
@@ -80,16 +80,17 @@ fn find_retired(app: &App, id: &KeyId) -> Result<&'static str, AppError> {
             Some(0) => {
                 return Err(AppError::new(
                     ErrorCode::Conflict,
-                    format!("the key {id} is the primary {ring} key: run `wst key rotate` first"),
-                ));
+                    format!("the key {id} is the primary {ring} key: add new primary keys first"),
+                )
+                .with_hint("`wst key rotate`"));
             }
             Some(_) => return Ok(ring),
         }
     }
-    Err(AppError::new(
-        ErrorCode::NotFound,
-        format!("there is no key {id}: `wst key list` shows all"),
-    ))
+    Err(
+        AppError::new(ErrorCode::NotFound, format!("there is no key {id}"))
+            .with_hint("`wst key list` shows all"),
+    )
 }
 
 fn refuse_if_needed(
@@ -100,11 +101,15 @@ fn refuse_if_needed(
     let Some(slots) = needed_by else {
         return Ok(());
     };
-    let way_out = match ring {
-        "signing" => {
-            "a token keeps the key that signed it until it is regenerated with `wst token rotate`"
-        }
-        _ => "run `wst key rewrap` first",
+    let (way_out, hint) = match ring {
+        "signing" => (
+            "a token keeps the key that signed it until it is regenerated",
+            "`wst token rotate`",
+        ),
+        _ => (
+            "seal all tokens with the primary key first",
+            "`wst key rewrap`",
+        ),
     };
     Err(AppError::new(
         ErrorCode::Conflict,
@@ -113,7 +118,8 @@ fn refuse_if_needed(
             slots.len(),
             name_slots(slots)
         ),
-    ))
+    )
+    .with_hint(hint))
 }
 
 /// Returns the ring without the retired key `id`.

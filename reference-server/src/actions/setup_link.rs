@@ -32,7 +32,10 @@ impl Action for SetupLink {
             Some(link) => Ok(SetupLinkShown { link: link.into() }),
             None => Err(AppError::new(
                 ErrorCode::AlreadyExists,
-                "there is an account already: `wst user login-link NAME` makes a link for one, `wst user add NAME` another account",
+                "there is an account already",
+            )
+            .with_hint(
+                "`wst user login-link NAME` makes a link for one, `wst user add NAME` another account",
             )),
         }
     }

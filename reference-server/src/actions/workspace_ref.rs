@@ -37,12 +37,15 @@ pub(crate) async fn visible(
     caller: &Caller,
 ) -> Result<(WorkspaceInfo, Role), AppError> {
     if matches!(caller, Caller::Person(_)) && workspace.parse::<WorkspaceId>().is_err() {
-        return Err(not_found());
+        return Err(not_found_by(caller));
     }
-    let workspace = find(app, workspace).await?;
+    let workspace = match find(app, workspace).await {
+        Err(error) if error.code() == ErrorCode::NotFound => return Err(not_found_by(caller)),
+        found => found?,
+    };
     match app.role(&workspace.id, caller).await? {
         Some(role) => Ok((workspace, role)),
-        None => Err(not_found()),
+        None => Err(not_found_by(caller)),
     }
 }
 
@@ -67,15 +70,25 @@ fn the_only(mut found: Vec<WorkspaceInfo>) -> Result<WorkspaceInfo, AppError> {
         (Some(workspace), true) => Ok(workspace),
         (Some(_), false) => Err(AppError::new(
             ErrorCode::Conflict,
-            "several workspaces have this name: give the id that `wst workspace list` shows",
-        )),
+            "several workspaces have this name: give the id of the one you mean",
+        )
+        .with_hint("`wst workspace list` shows the ids")),
         (None, _) => Err(not_found()),
     }
 }
 
-pub(super) fn not_found() -> AppError {
-    AppError::new(
-        ErrorCode::NotFound,
-        "there is no such workspace: `wst workspace list` shows all",
-    )
+/// The same words for people whether it is not there or not theirs.
+fn not_found_by(caller: &Caller) -> AppError {
+    match caller {
+        Caller::CommandLine => not_found(),
+        Caller::Person(_) => AppError::new(
+            ErrorCode::NotFound,
+            "there is no such workspace, or you are no member of it: ask one of its owners to add you",
+        ),
+    }
+}
+
+fn not_found() -> AppError {
+    AppError::new(ErrorCode::NotFound, "there is no such workspace")
+        .with_hint("`wst workspace list` shows all")
 }

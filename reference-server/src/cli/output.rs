@@ -58,9 +58,9 @@ impl Output {
 
     pub(super) fn error(self, error: &AppError) {
         let text = if self.json {
-            serde_json::to_string(&error.to_body()).unwrap_or_else(|_| error.to_string())
+            serde_json::to_string(&error.to_body()).unwrap_or_else(|_| error.for_operator())
         } else {
-            format!("error: {error}")
+            format!("error: {}", error.for_operator())
         };
         let _ = writeln!(io::stderr(), "{text}");
     }

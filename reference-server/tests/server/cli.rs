@@ -501,8 +501,8 @@ fn every_failure_has_a_code_and_an_exit_code() {
 fn a_live_token_in_the_way_or_none_at_all_is_an_error_that_says_what_to_run() {
     with_and_without_a_server(|home| {
         let id = home.create_workspace("acme").id;
-        let none = "there is no live token of that name: `wst token list` shows all, `wst token create` makes one";
-        let live = "there is a live token of that name already: `wst token rotate` replaces it";
+        let none = "there is no live token of that name (`wst token list` shows all, `wst token create` makes one)";
+        let live = "there is a live token of that name already: choose another name, or regenerate that one (`wst token rotate` regenerates it)";
         for (command, name, expected) in [
             ("create", "primary", live),
             ("rotate", "none", none),

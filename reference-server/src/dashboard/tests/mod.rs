@@ -6,6 +6,7 @@ mod backup;
 mod forms;
 mod late;
 mod logins;
+mod people;
 mod permissions;
 mod site;
 mod transfers;
