@@ -14,6 +14,9 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkspaceArchive {
     pub(crate) workspace: String,
+    /// The name of the workspace, where somebody had to type it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confirm: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -39,7 +42,13 @@ impl Action for WorkspaceArchive {
     async fn run(self, app: &App, caller: &Caller) -> Result<WorkspaceArchived, AppError> {
         // Alone: a token that is being issued would otherwise outlive the workspace.
         let _alone = app.lifecycle().write().await;
-        let id = workspace_ref::find(app, &self.workspace).await?.id;
+        let workspace = workspace_ref::find(app, &self.workspace).await?;
+        if self.confirm.is_some_and(|typed| typed != workspace.name) {
+            return Err(AppError::invalid(
+                "type the name of the workspace to archive it",
+            ));
+        }
+        let id = workspace.id;
         // First the mark: if this is interrupted, the next start of the server goes on.
         app.database()
             .write(move |transaction| workspaces::archive(transaction, &id, time::now()))

@@ -59,7 +59,12 @@ impl Run for WorkspaceCommand {
             }
             Self::Archive(workspace) => {
                 let workspace = workspace.into_reference();
-                let archived = runner.call(WorkspaceArchive { workspace }).await?;
+                let archived = runner
+                    .call(WorkspaceArchive {
+                        workspace,
+                        confirm: None,
+                    })
+                    .await?;
                 output.outcome(&archived, |output, archived| {
                     output.plain(&format!(
                         "archived; {}\n",

@@ -61,8 +61,10 @@ pub(super) struct SettingsForm {
     protocol: Protocol,
 }
 
+/// The name of the workspace, typed by whoever means it.
 #[derive(Deserialize)]
-pub(super) struct DeleteForm {
+pub(super) struct ConfirmForm {
+    #[serde(default)]
     confirm: String,
 }
 
@@ -146,9 +148,14 @@ pub(super) async fn archive(
     State(app): State<App>,
     person: LoggedIn,
     Path(workspace): Path<String>,
+    Form(form): Form<ConfirmForm>,
 ) -> PageResult {
     let to = settings_path(&workspace, "archived");
-    perform_and_go(&app, &person, WorkspaceArchive { workspace }, to).await
+    let action = WorkspaceArchive {
+        workspace,
+        confirm: Some(form.confirm.trim().to_owned()),
+    };
+    perform_and_go(&app, &person, action, to).await
 }
 
 pub(super) async fn unarchive(
@@ -164,7 +171,7 @@ pub(super) async fn delete(
     State(app): State<App>,
     person: LoggedIn,
     Path(workspace): Path<String>,
-    Form(form): Form<DeleteForm>,
+    Form(form): Form<ConfirmForm>,
 ) -> PageResult {
     let action = WorkspaceDelete {
         workspace,

@@ -67,8 +67,14 @@ async fn clear(app: &App) -> Result<(), AppError> {
         let workspace = line.id;
         if !line.archived {
             let workspace = workspace.clone();
-            app.perform(WorkspaceArchive { workspace }, &OPERATOR)
-                .await?;
+            app.perform(
+                WorkspaceArchive {
+                    workspace,
+                    confirm: None,
+                },
+                &OPERATOR,
+            )
+            .await?;
         }
         let confirm = line.name;
         app.perform(WorkspaceDelete { workspace, confirm }, &OPERATOR)

@@ -31,6 +31,7 @@ export const checks = {
     await ben.sees('You have no workspace yet.');
     await ada.link('To the users').click();
     await ada.holdsNowhere(`x.x.${link.split('#')[1]}`);
+    await ada.ask('Lock out Ben');
     await ada.button('Lock out Ben').click();
     await ada.sees('locked out');
     await ben.page.waitForURL('**/login*');
@@ -118,7 +119,10 @@ export const checks = {
     await ada.button('Save').click();
     await other.sees('Web shop');
     expect((await client.call('getWorkspace')).includes('Sell things.'), 'agents read what it is for');
-    await ada.button('Archive').click();
+    const archive = ada.button('Archive');
+    expect(await archive.isDisabled(), 'the button waits for the name');
+    await ada.page.getByLabel(/^Type its name/).fill('Web shop');
+    await archive.click();
     await other.sees('1 archived');
     expect((await client.post({ id: 1, method: 'tools/list' })).status === 401, 'its tokens have ended');
     await ada.go(`/w/${id}/settings`);

@@ -89,6 +89,8 @@ export const checks = {
     await ben.sees('Shop');
     expect(await ben.go(`/w/${workspace.id}/members`) === 200, 'a member sees the members');
     expect(await ben.link('Tokens').count() === 0, 'a member has no tab for tokens');
+    await ada.ask('Remove Ben');
+    expect(await ada.page.locator('#members').getByText('Ben', { exact: true }).count() === 1, 'asking changes nothing');
     await ada.button('Remove Ben').click();
     await ada.sees('They are no member any longer.');
     await ben.go('/');

@@ -113,6 +113,8 @@ export function pages({ id, queue, archived, offered }) {
     { name: 'token-regenerated', path: `${w}/tokens/laptop-ada/regenerate`, prepare: regenerate },
     { name: 'workspace-offered', path: `/w/${offered}/settings`, by: 'ben' },
     { name: 'workspace-accepted', path: `/w/${offered}/settings`, by: 'ben', prepare: accept },
+    { name: 'member-asked', path: `${w}/members`, prepare: (visitor) => visitor.ask('Remove Cleo Marchetti') },
+    { name: 'user-asked', path: '/admin', prepare: (visitor) => visitor.ask('Lock out Cleo Marchetti') },
     { name: 'member-removed', path: `${w}/members`, prepare: removeMember },
   ];
 }
@@ -145,6 +147,7 @@ async function regenerate(visitor) {
 }
 
 async function removeMember(visitor) {
-  await visitor.page.getByRole('button', { name: 'Remove Cleo Marchetti' }).click();
+  await visitor.ask('Remove Cleo Marchetti');
+  await visitor.button('Remove Cleo Marchetti').click();
   await visitor.page.waitForLoadState();
 }

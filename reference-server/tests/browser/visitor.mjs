@@ -87,6 +87,11 @@ export class Visitor {
     return this.page.getByRole('button', { name, exact: true });
   }
 
+  /** Opens the fold that says what a button does before it is there to be pressed. */
+  async ask(name) {
+    await this.page.getByLabel(`${name}…`, { exact: true }).click();
+  }
+
   link(name) {
     return this.page.getByRole('link', { name, exact: true });
   }

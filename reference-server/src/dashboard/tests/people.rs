@@ -47,3 +47,59 @@ async fn commands_are_told_to_the_command_line_alone() {
         assert!(!answer.body.contains("hint\":"), "{}", answer.body);
     }
 }
+
+/// Archiving ends every token: as with one token, the name is typed first.
+#[tokio::test]
+async fn a_workspace_is_archived_by_its_name_alone() {
+    let site = Site::new().await;
+    let ada = site.person("ada", false).await;
+    let acme = site.workspace("acme", &[(&ada, Role::Owner)]).await;
+    let (archive, settings) = (
+        format!("/w/{}/archive", acme.id),
+        format!("/w/{}/settings", acme.id),
+    );
+    for fields in [&[][..], &[("confirm", "")], &[("confirm", "Acme")]] {
+        let page = site.post(&archive, &ada, fields).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{fields:?}");
+        assert!(page.body.contains("ype the name"), "{}", page.body);
+    }
+    assert!(site.get(&settings, &ada).await.body.contains("Archive"));
+    let page = site.post(&archive, &ada, &[("confirm", "acme ")]).await;
+    assert_eq!(page.header("location"), format!("{settings}?done=archived"));
+    assert!(site.get(&settings, &ada).await.body.contains("Take it back"));
+}
+
+/// What takes something away from somebody stands behind a fold that says so.
+#[tokio::test]
+async fn what_takes_rights_away_is_asked_about_first() {
+    let site = Site::new().await;
+    let (root, eve) = (
+        site.person("root", true).await,
+        site.person("eve", false).await,
+    );
+    let members = [(&root, Role::Owner), (&eve, Role::Owner)];
+    let acme = site.workspace("acme", &members).await;
+    let members = format!("/w/{}/members", acme.id);
+    for (target, buttons) in [
+        (
+            members.as_str(),
+            ["Make eve a member", "Remove eve", "Remove root"],
+        ),
+        (
+            "/admin",
+            [
+                "Make root a plain user",
+                "Lock out eve",
+                "Make eve an administrator",
+            ],
+        ),
+    ] {
+        let page = site.get(target, &root).await.body;
+        for button in buttons {
+            let (before, _) = page.split_once(&format!(">{button}</button>")).unwrap();
+            let (_, fold) = before.rsplit_once("<details").unwrap();
+            assert!(!fold.contains("</details>"), "{button}: {page}");
+            assert!(fold.contains("</summary>") && fold.contains("<p>"));
+        }
+    }
+}

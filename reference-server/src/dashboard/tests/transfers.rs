@@ -218,7 +218,7 @@ async fn settings_are_kept_and_a_workspace_is_deleted_by_its_name_alone() {
         site.post(&path("delete"), &ada, &gone).await.status,
         StatusCode::CONFLICT
     );
-    site.post(&path("archive"), &ada, &[]).await;
+    site.post(&path("archive"), &ada, &gone).await;
     let wrong = [("confirm", "acme")];
     assert_eq!(
         site.post(&path("delete"), &ada, &wrong).await.status,
