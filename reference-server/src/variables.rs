@@ -1,7 +1,7 @@
 //! The names of environment variables that hold tokens.
 
 /// Returns the variable for a token that is `named` after what it opens.
-pub(crate) fn token_variable(named: &str) -> String {
+fn token_variable(named: &str) -> String {
     let upper = |character: char| match character.to_ascii_uppercase() {
         upper if upper.is_ascii_alphanumeric() => upper,
         _ => '_',
@@ -15,7 +15,8 @@ pub(crate) fn token_variable(named: &str) -> String {
         })
 }
 
-/// Returns the variable for a slot's token: the workspace's name says enough for the first one.
+/// Returns the variable for a slot's token, on every face the same: the name of the `workspace`, never its
+/// id, says enough for the first one.
 pub(crate) fn slot_variable(workspace: &str, slot: &str) -> String {
     match slot {
         "primary" => token_variable(workspace),

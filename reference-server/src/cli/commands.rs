@@ -16,10 +16,11 @@ use crate::{
         Inspection, Secret, ShownMessage, TaskAdd, TaskAssign, TaskChanged, TaskList, TaskReply,
         TaskSetStatus, TaskShow, TaskShown, TokenCreate, TokenInspect, TokenLine, TokenList,
         TokenRevoke, TokenRotate, WorkspaceArchive, WorkspaceCreate, WorkspaceLine, WorkspaceList,
+        WorkspaceShow,
     },
     error::{AppError, ErrorCode},
     tasks::TaskCard,
-    variables::token_variable,
+    variables::slot_variable,
 };
 
 /// A group of commands.
@@ -38,7 +39,8 @@ impl Run for WorkspaceCommand {
                         "workspace {} ({})",
                         created.workspace.id, created.workspace.name
                     ));
-                    advise_connecting(output, &created.mcp_url, &created.workspace.name);
+                    let variable = slot_variable(&created.workspace.name, &created.token.name);
+                    advise_connecting(output, &created.mcp_url, &variable);
                     Ok(())
                 });
                 printed.map_err(|error| {
@@ -179,7 +181,12 @@ impl Run for TaskCommand {
 }
 
 async fn create(slot: TokenSlot, runner: &Runner, output: Output) -> Result<(), AppError> {
-    let variable = format!("{} {}", slot.workspace.workspace, slot.name);
+    // The variable is named after the workspace's name, however the command names the workspace.
+    let show = WorkspaceShow {
+        workspace: slot.workspace.workspace.clone(),
+    };
+    let named = runner.call(show).await?.workspace.name;
+    let variable = slot_variable(&named, &slot.name);
     let action = TokenCreate {
         workspace: slot.workspace.workspace,
         name: slot.name,
@@ -312,14 +319,13 @@ pub(super) fn read_line(what: &str) -> Result<Secret, AppError> {
     Ok(Secret::new(secret.to_owned()))
 }
 
-/// Says where to connect, and which variable to keep the token in: one that is `named` after what it opens.
-fn advise_connecting(output: Output, mcp_url: &str, named: &str) {
+/// Says where to connect, and which variable to keep the token in.
+fn advise_connecting(output: Output, mcp_url: &str, variable: &str) {
     output.advice(&format!(
         "connect to {mcp_url} with the header `Authorization: Bearer <token>`"
     ));
     output.advice(&format!(
-        "keep the token, which is not shown again, in the variable {}",
-        token_variable(named)
+        "keep the token, which is not shown again, in the variable {variable}"
     ));
 }
 

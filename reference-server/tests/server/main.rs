@@ -1,5 +1,6 @@
 //! Tests of the real binary: each has a data directory and a port of its own.
 
+mod advice;
 mod backup;
 mod cli;
 mod common;

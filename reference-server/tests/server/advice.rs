@@ -1,0 +1,19 @@
+//! What the command line says beside what it does: advice that fits what other faces say, and errors that help.
+
+use crate::common::{Home, text};
+
+#[test]
+fn the_variable_of_a_token_is_named_after_the_workspace_s_name_however_it_is_given() {
+    let home = Home::new();
+    let _server = home.serve();
+    let acme = home.create_workspace("My work");
+    for (workspace, name) in [(acme.id.as_str(), "laptop"), ("My work", "desktop")] {
+        let done = home.run(&["token", "create", "--workspace", workspace, "--name", name]);
+        let variable = format!("in the variable WORKSPACE_TOKEN_MY_WORK_{}\n", name.to_uppercase());
+        assert!(done.stderr.ends_with(&variable), "{}", done.stderr);
+    }
+    home.json(&["token", "revoke", "--workspace", &acme.id]);
+    let done = home.run(&["token", "create", "--workspace", &acme.id]);
+    let variable = "in the variable WORKSPACE_TOKEN_MY_WORK\n";
+    assert!(done.stderr.ends_with(variable), "{}", done.stderr);
+}
