@@ -248,7 +248,11 @@ impl From<TaskError> for AppError {
             | TaskErrorKind::TokenRegenerated => ErrorCode::Conflict,
             TaskErrorKind::Unavailable => ErrorCode::Unavailable,
         };
-        Self::new(code, error.to_string()).with_source_of(&error)
+        let told = Self::new(code, error.to_string()).with_source_of(&error);
+        match error.kind() {
+            TaskErrorKind::Archived => told.with_hint("`wst workspace unarchive`"),
+            _ => told,
+        }
     }
 }
 

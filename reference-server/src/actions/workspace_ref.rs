@@ -55,8 +55,9 @@ pub(super) async fn find_active(app: &App, id_or_name: &str) -> Result<Workspace
     if workspace.archived {
         return Err(AppError::new(
             ErrorCode::Archived,
-            "the workspace was archived: create a new one",
-        ));
+            "the workspace is archived: take it back in its settings first",
+        )
+        .with_hint("`wst workspace unarchive`"));
     }
     Ok(workspace)
 }

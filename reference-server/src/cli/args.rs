@@ -23,7 +23,7 @@ pub(super) struct CommandLine {
 pub(super) enum Command {
     /// Run the server
     Serve(ServerOptions),
-    /// Create, list and archive workspaces
+    /// Create, list and archive workspaces, and take them back
     #[command(subcommand)]
     Workspace(WorkspaceCommand),
     /// Create, list, rotate, revoke and inspect tokens
@@ -180,6 +180,8 @@ pub(super) enum WorkspaceCommand {
     List,
     /// Archive a workspace: all of its tokens end, and it gets no new ones
     Archive(ArchivedWorkspace),
+    /// Take an archived workspace back; its tokens stay dead
+    Unarchive(ArchivedWorkspace),
 }
 
 #[derive(Args, Debug)]

@@ -16,7 +16,7 @@ use crate::{
         Inspection, Secret, ShownMessage, TaskAdd, TaskAssign, TaskChanged, TaskList, TaskReply,
         TaskSetStatus, TaskShow, TaskShown, TokenCreate, TokenInspect, TokenLine, TokenList,
         TokenRevoke, TokenRotate, WorkspaceArchive, WorkspaceCreate, WorkspaceLine, WorkspaceList,
-        WorkspaceShow,
+        WorkspaceShow, WorkspaceUnarchive,
     },
     error::{AppError, ErrorCode},
     tasks::TaskCard,
@@ -72,6 +72,15 @@ impl Run for WorkspaceCommand {
                         "archived; {}\n",
                         ended(archived.sessions_ended, archived.streams_severed)
                     ))
+                })
+            }
+            Self::Unarchive(workspace) => {
+                let workspace = workspace.into_reference();
+                let taken_back = runner.call(WorkspaceUnarchive { workspace }).await?;
+                output.outcome(&taken_back, |output, _| {
+                    output.plain("taken back\n")?;
+                    output.advice("it has no token: `wst token create` makes one");
+                    Ok(())
                 })
             }
         }

@@ -137,6 +137,13 @@ impl Layout {
             .is_some_and(|workspace| workspace.is_owner)
     }
 
+    /// Returns whether the workspace of the page is archived.
+    pub(super) fn is_archived(&self) -> bool {
+        self.workspace
+            .as_ref()
+            .is_some_and(|workspace| workspace.is_archived)
+    }
+
     /// Returns the path of a style sheet or script.
     pub(super) fn asset(&self, name: &str) -> String {
         assets::path(name)

@@ -94,7 +94,9 @@ impl fmt::Display for TaskError {
             TaskErrorKind::NoApproval => "there is no such permission request in this workspace",
             TaskErrorKind::NoAttachment => "there is no such attachment of this task",
             TaskErrorKind::NoRule => "there is no such rule in this workspace",
-            TaskErrorKind::Archived => "the workspace was archived",
+            TaskErrorKind::Archived => {
+                "the workspace is archived: an owner takes it back in its settings"
+            }
             TaskErrorKind::Invalid(problem) => problem,
             TaskErrorKind::NoTask => "there is no such task in this workspace",
             TaskErrorKind::NoWorkspace => "there is no such workspace",

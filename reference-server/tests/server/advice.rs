@@ -9,11 +9,47 @@ fn the_variable_of_a_token_is_named_after_the_workspace_s_name_however_it_is_giv
     let acme = home.create_workspace("My work");
     for (workspace, name) in [(acme.id.as_str(), "laptop"), ("My work", "desktop")] {
         let done = home.run(&["token", "create", "--workspace", workspace, "--name", name]);
-        let variable = format!("in the variable WORKSPACE_TOKEN_MY_WORK_{}\n", name.to_uppercase());
+        let variable = format!(
+            "in the variable WORKSPACE_TOKEN_MY_WORK_{}\n",
+            name.to_uppercase()
+        );
         assert!(done.stderr.ends_with(&variable), "{}", done.stderr);
     }
     home.json(&["token", "revoke", "--workspace", &acme.id]);
     let done = home.run(&["token", "create", "--workspace", &acme.id]);
     let variable = "in the variable WORKSPACE_TOKEN_MY_WORK\n";
     assert!(done.stderr.ends_with(variable), "{}", done.stderr);
+}
+
+#[test]
+fn an_archived_workspace_is_taken_back_as_the_error_says() {
+    let home = Home::new();
+    let server = home.serve();
+    let acme = home.create_workspace("acme");
+    home.json(&["workspace", "archive", "acme"]);
+    let create = ["token", "create", "--workspace", "acme"];
+    let task = [
+        "task",
+        "add",
+        "--workspace",
+        "acme",
+        "--title",
+        "t",
+        "--body",
+        "b",
+    ];
+    for refused in [&create[..], &task] {
+        let done = home.run(refused);
+        assert!(done.stderr.contains("is archived"), "{}", done.stderr);
+        assert!(
+            done.stderr.contains("`wst workspace unarchive`"),
+            "{}",
+            done.stderr
+        );
+    }
+    let done = home.run(&["workspace", "unarchive", "acme"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "taken back\n"));
+    assert!(!server.admits(&acme.id, &acme.secret));
+    let token = text(&home.json(&create)["secret"]);
+    assert!(server.admits(&acme.id, &token));
 }

@@ -103,3 +103,27 @@ async fn what_takes_rights_away_is_asked_about_first() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_archived_workspace_says_so_and_how_it_is_taken_back() {
+    let site = Site::new().await;
+    let ada = site.person("ada", false).await;
+    let acme = site.workspace("acme", &[(&ada, Role::Owner)]).await;
+    let path = |page: &str| format!("/w/{}/{page}", acme.id);
+    let once = site.get(&path("tokens"), &ada).await.field("once");
+    site.post(&path("archive"), &ada, &[("confirm", "acme")])
+        .await;
+    for page in ["tokens", "connect"] {
+        let shown = site.get(&path(page), &ada).await.body;
+        assert!(shown.contains("The workspace is archived"), "{shown}");
+        assert!(shown.contains(&format!("href=\"{}\">Take it back", path("settings"))));
+        assert!(!shown.contains("Make one") && !shown.contains("New token"));
+    }
+    // From a page of before.
+    let fields = [("name", "laptop"), ("once", once.as_str())];
+    let late = site.post(&path("tokens"), &ada, &fields).await;
+    assert!(late.body.contains("take it back in its settings"));
+    site.post(&path("unarchive"), &ada, &[]).await;
+    let shown = site.get(&path("tokens"), &ada).await.body;
+    assert!(shown.contains("New token") && !shown.contains("is archived"));
+}
