@@ -85,8 +85,8 @@ impl Action for WorkspaceCreate {
 
 /// Adds the workspace, and makes the person who creates it its owner.
 ///
-/// A second one of a name is refused to people, who may have sent a form twice; the command line, where
-/// workspaces have ids to tell them apart, may.
+/// A second one of a name is refused: to people if they own the first, who may have sent a form twice; to
+/// the command line, to which all are known by their names, whosever it is.
 fn insert(
     transaction: &Transaction<'_>,
     id: &WorkspaceId,
@@ -95,6 +95,14 @@ fn insert(
 ) -> Result<(), AppError> {
     let now = time::now();
     let Some(owner) = owner else {
+        let namesakes = workspaces::find_by_name(transaction, name)?;
+        if namesakes.iter().any(|workspace| !workspace.archived) {
+            return Err(AppError::new(
+                ErrorCode::AlreadyExists,
+                "there is a workspace of this name already: choose another name",
+            )
+            .with_hint("`wst workspace list` shows it, `wst token create` makes a token for it"));
+        }
         return Ok(workspaces::insert(transaction, id, name, now)?);
     };
     if workspaces::owns_one_called(transaction, owner, name)? {

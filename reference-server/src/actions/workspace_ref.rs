@@ -67,14 +67,18 @@ fn the_only(mut found: Vec<WorkspaceInfo>) -> Result<WorkspaceInfo, AppError> {
     if found.iter().any(|workspace| !workspace.archived) {
         found.retain(|workspace| !workspace.archived);
     }
-    match (found.pop(), found.is_empty()) {
-        (Some(workspace), true) => Ok(workspace),
-        (Some(_), false) => Err(AppError::new(
+    let ids: Vec<&str> = found.iter().map(|found| found.id.as_str()).collect();
+    match ids.len() {
+        0 => Err(not_found()),
+        1 => Ok(found.remove(0)),
+        _ => Err(AppError::new(
             ErrorCode::Conflict,
-            "several workspaces have this name: give the id of the one you mean",
+            format!(
+                "several workspaces have this name: give the id of the one you mean, of {}",
+                ids.join(", ")
+            ),
         )
-        .with_hint("`wst workspace list` shows the ids")),
-        (None, _) => Err(not_found()),
+        .with_hint("`wst workspace list` shows all")),
     }
 }
 

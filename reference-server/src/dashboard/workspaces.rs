@@ -27,6 +27,14 @@ struct WorkspacesPage {
     once: String,
 }
 
+impl WorkspacesPage {
+    /// Returns whether another line has the same name, so that only the id tells them apart.
+    fn has_namesake(&self, line: &WorkspaceLine) -> bool {
+        let mut others = self.live.iter().chain(&self.archived);
+        others.any(|other| other.name == line.name && other.id != line.id)
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct NewWorkspace {
     name: String,

@@ -12,6 +12,8 @@ fn with_and_without_a_server(check: impl Fn(&Home)) {
     let server = home.serve();
     check(&home);
     drop(server);
+    let home = Home::new();
+    drop(home.serve());
     check(&home);
 }
 
@@ -371,9 +373,13 @@ fn a_token_that_could_not_be_printed_is_told_of_as_one_to_rotate() {
                 done.stderr
             );
             assert!(!done.stderr.contains("eyJ"), "{}", done.stderr);
-            if arguments[1] == "create" && arguments[0] == "token" {
-                home.json(&["token", "revoke", "--workspace", "acme", "--name", "second"]);
-            }
+            match arguments[..2] {
+                ["token", "create"] => {
+                    home.json(&["token", "revoke", "--workspace", "acme", "--name", "second"])
+                }
+                ["workspace", "create"] => home.json(&["workspace", "archive", "other"]),
+                _ => Value::Null,
+            };
         }
     }
     assert!(!server.admits(&workspace.id, &workspace.secret));
@@ -385,14 +391,23 @@ fn a_token_that_could_not_be_printed_is_told_of_as_one_to_rotate() {
 fn finds_a_workspace_by_a_name_that_only_one_has() {
     with_and_without_a_server(|home| {
         let only = home.create_workspace("Über & Söhne / 1?").id;
-        home.create_workspace("twin");
-        home.create_workspace("twin");
+        let twin = home.create_workspace("twin").id;
+        let again = home.failure(&["workspace", "create", "twin"]);
+        assert_eq!(again, (1, "already_exists".to_owned()));
+        // One that was archived is in nobody's way, and may come back.
+        home.json(&["workspace", "archive", "twin"]);
+        let other = home.create_workspace("twin").id;
+        home.json(&["workspace", "unarchive", &twin]);
         let list = home.json(&["token", "list", "--workspace", "Über & Söhne / 1?"]);
         let by_id = home.json(&["token", "list", "--workspace", &only]);
         assert_eq!(list, by_id);
         let twins = home.failure(&["token", "list", "--workspace", "twin"]);
         assert_eq!(twins, (1, "conflict".to_owned()));
-        home.json(&["workspace", "archive", &only]);
+        let told = home.run(&["token", "list", "--workspace", "twin"]).stderr;
+        assert!(told.contains(&twin) && told.contains(&other), "{told}");
+        for id in [&only, &twin, &other] {
+            home.json(&["workspace", "archive", id]);
+        }
     });
 }
 

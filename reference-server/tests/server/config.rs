@@ -5,7 +5,10 @@ use std::fs;
 use crate::common::{Home, Server};
 
 fn create_and_show_url(home: &Home) -> String {
-    home.create_workspace("acme").mcp_url
+    let url = home.create_workspace("acme").mcp_url;
+    // So that the next one may have its name.
+    home.json(&["workspace", "archive", "acme"]);
+    url
 }
 
 #[test]
@@ -121,9 +124,9 @@ fn the_url_that_is_shown_is_answered_for() {
         &["--mcp-domain", "mcp.localhost"],
         &["--public-url", "http://wst.example"],
     ];
-    for arguments in arguments {
+    for (number, arguments) in arguments.into_iter().enumerate() {
         let server = home.serve_with(arguments);
-        let workspace = home.create_workspace("acme");
+        let workspace = home.create_workspace(&format!("acme {number}"));
         assert_ne!(
             status_at(&server, &workspace.mcp_url, &workspace.secret),
             400

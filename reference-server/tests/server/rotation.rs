@@ -70,6 +70,7 @@ fn concurrent_rotations_have_one_winner_each() {
         for old in winners.values() {
             assert!(!server.admits(&workspace.id, old));
         }
+        home.json(&["workspace", "archive", "acme"]);
     }
 }
 

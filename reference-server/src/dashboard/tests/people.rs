@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::site::Site;
+use super::site::{Site, Workspace};
 use crate::people::Role;
 
 /// Nobody but the operator can run a command.
@@ -126,4 +126,20 @@ async fn an_archived_workspace_says_so_and_how_it_is_taken_back() {
     site.post(&path("unarchive"), &ada, &[]).await;
     let shown = site.get(&path("tokens"), &ada).await.body;
     assert!(shown.contains("New token") && !shown.contains("is archived"));
+}
+
+#[tokio::test]
+async fn workspaces_of_one_name_are_told_apart_by_their_ids() {
+    let site = Site::new().await;
+    let root = site.person("root", true).await;
+    let (one, other) = (
+        site.workspace("acme", &[]).await,
+        site.workspace("other", &[]).await,
+    );
+    let shown = |workspace: &Workspace| format!("<code>{}</code>", workspace.id);
+    let page = site.get("/", &root).await.body;
+    assert!(!page.contains(&shown(&one)) && !page.contains(&shown(&other)));
+    site.execute("UPDATE workspaces SET name = 'acme'").await;
+    let page = site.get("/", &root).await.body;
+    assert!(page.contains(&shown(&one)) && page.contains(&shown(&other)));
 }
