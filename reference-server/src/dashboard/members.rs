@@ -30,6 +30,13 @@ struct MembersPage {
     members: Vec<MemberLine>,
 }
 
+impl MembersPage {
+    /// Returns whether the workspace is nobody's: it was made on the command line, and not handed out.
+    fn is_ownerless(&self) -> bool {
+        !self.members.iter().any(|member| member.role == Role::Owner)
+    }
+}
+
 #[derive(Template)]
 #[template(path = "member_removed.html")]
 struct RemovedPage {

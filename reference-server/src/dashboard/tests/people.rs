@@ -143,3 +143,22 @@ async fn workspaces_of_one_name_are_told_apart_by_their_ids() {
     let page = site.get("/", &root).await.body;
     assert!(page.contains(&shown(&one)) && page.contains(&shown(&other)));
 }
+
+#[tokio::test]
+async fn a_workspace_of_nobody_says_whose_it_is_and_who_gives_it_an_owner() {
+    let site = Site::new().await;
+    let (root, eve) = (
+        site.person("root", true).await,
+        site.person("eve", false).await,
+    );
+    let acme = site.workspace("acme", &[(&eve, Role::Member)]).await;
+    let members = format!("/w/{}/members", acme.id);
+    let nobody = "Nobody owns this workspace";
+    let seen = site.get(&members, &root).await.body;
+    assert!(seen.contains(nobody) && seen.contains("with the role owner"));
+    let seen = site.get(&members, &eve).await.body;
+    assert!(seen.contains(nobody) && seen.contains("An administrator of the server can"));
+    let fields = [("user", "root"), ("role", "owner")];
+    site.post(&members, &root, &fields).await;
+    assert!(!site.get(&members, &eve).await.body.contains(nobody));
+}
