@@ -11,8 +11,9 @@ use crate::{
     app::App,
     caller::Caller,
     error::AppError,
+    people::transfers,
     tasks::{WorkspaceInfo, needs_counts},
-    workspaces,
+    time, workspaces,
 };
 
 /// Lists the caller's workspaces, oldest first: all of them for the operator and administrators.
@@ -34,6 +35,9 @@ pub(crate) struct WorkspaceLine {
     pub(crate) needs_you: u64,
     /// How many live connections there are.
     pub(crate) connections: usize,
+    /// Who wants to hand it over to the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) offered_by: Option<String>,
 }
 
 impl Action for WorkspaceList {
@@ -48,19 +52,27 @@ impl Action for WorkspaceList {
             Caller::Person(person) if person.user.is_administrator => None,
             Caller::Person(person) => Some(person.user.id.clone()),
         };
-        let (found, counts) = app
+        let user = caller.user().cloned();
+        let (found, counts, offers) = app
             .database()
             .read(move |snapshot| {
                 let found = match &member {
                     None => workspaces::list(snapshot)?,
                     Some(member) => workspaces::list_of(snapshot, member)?,
                 };
-                Ok::<_, AppError>((found, needs_counts(snapshot, member.as_ref())?))
+                let offers = match &user {
+                    None => Vec::new(),
+                    Some(user) => transfers::offered_to(snapshot, user, time::now())?,
+                };
+                let counts = needs_counts(snapshot, member.as_ref())?;
+                Ok::<_, AppError>((found, counts, offers))
             })
             .await?;
         let counts: HashMap<String, u64> = counts.into_iter().collect();
+        let mut offers: HashMap<String, String> = offers.into_iter().collect();
         let connections = app.activity().counts();
         let line = |workspace: WorkspaceInfo| WorkspaceLine {
+            offered_by: offers.remove(workspace.id.as_str()),
             connections: connections.get(&workspace.id).copied().unwrap_or(0),
             needs_you: counts.get(workspace.id.as_str()).copied().unwrap_or(0),
             id: workspace.id.to_string(),

@@ -8,8 +8,9 @@ use crate::{
     caller::{Caller, Person},
     db::ids,
     error::AppError,
-    people::Role,
+    people::{Role, transfers},
     tasks::WorkspaceInfo,
+    time,
 };
 
 use super::assets;
@@ -60,6 +61,8 @@ pub(super) struct WorkspaceBar {
     pub(super) is_owner: bool,
     /// How much waits for a person.
     pub(super) needs: u64,
+    /// Who wants to hand it over to whoever looks.
+    pub(super) offered_by: Option<String>,
     pub(super) tab: &'static str,
 }
 
@@ -103,6 +106,12 @@ impl Layout {
         let caller = Caller::Person(person.clone());
         let (info, role) = workspace_ref::visible(app, workspace, &caller).await?;
         let needs = app.tasks().needs_count(&info.id).await?;
+        let id = info.id;
+        let transfer = app
+            .database()
+            .read(move |snapshot| transfers::find(snapshot, &id, time::now()))
+            .await?;
+        let for_them = transfer.filter(|transfer| transfer.to == person.user.id);
         let mut layout = Self::of(app, person, format!("{title} · {}", info.name));
         layout.live = Some(format!("/live?workspace={}&since={cursor}", info.id));
         layout.workspace = Some(WorkspaceBar {
@@ -111,6 +120,7 @@ impl Layout {
             is_archived: info.archived,
             is_owner: role == Role::Owner,
             needs,
+            offered_by: for_them.map(|transfer| transfer.by_name),
             tab,
         });
         Ok((layout, info))

@@ -40,10 +40,7 @@ const NOTICES: [(&str, &str); 22] = [
         "password",
         "Your password was changed, and your other logins have ended.",
     ),
-    (
-        "offered",
-        "Offered. Nothing changes before they accept it on this page.",
-    ),
+    ("offered", "Offered. Nothing changes before they accept it."),
     ("removed", "They are no member any longer."),
     ("revoked", "The token was revoked."),
     ("rule", "The rule was taken back: you will be asked again."),

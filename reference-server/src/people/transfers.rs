@@ -40,6 +40,22 @@ pub(crate) fn find(
     Ok(found.optional()?)
 }
 
+/// Returns the workspaces that are offered to a person, each with who offers it.
+pub(crate) fn offered_to(
+    connection: &Connection,
+    user: &UserId,
+    now: i64,
+) -> Result<Vec<(String, String)>, DatabaseError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT workspace, giver.name FROM transfers JOIN users AS giver ON giver.id = offered_by
+         WHERE offered_to = ?1 AND accepted_at IS NULL AND offered_at > ?2",
+    )?;
+    let rows = statement.query_map(params![user.as_str(), now - LIFETIME], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Offers a workspace, in place of any offer before; returns whether it could be: not while it changes hands.
 pub(crate) fn offer(
     connection: &Connection,

@@ -139,10 +139,13 @@ export const checks = {
     const ben = await world.visitor(server, { cookie: await server.person('Ben') });
     await server.api(cookie, 'POST', `/workspaces/${id}/members`, { user: 'Ben', role: 'member' });
     const client = await world.wireClient(made.mcp_url, made.secret);
+    await ben.go(`/w/${id}/board`);
     await ada.go(`/w/${id}/settings`);
     await ada.button('Offer').click();
     await ada.sees('Offered to Ben');
-    await ben.go(`/w/${id}/settings`);
+    await ben.sees('Ada wants to hand this workspace over to you');
+    await ben.go('/');
+    await ben.link('Ada wants to hand it over to you').click();
     await ben.button('Accept').click();
     await ben.sees('The workspace is yours');
     const line = await ben.page.locator('#export-primary').inputValue();

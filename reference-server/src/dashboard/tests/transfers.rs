@@ -59,6 +59,19 @@ async fn the_new_owner_gets_every_token_anew_and_the_former_one_is_a_member() {
             "an offer ends nothing"
         );
     }
+    // Bob, who has no tab that leads there, is told wherever he looks; nobody else is.
+    let link = format!("href=\"{settings}\"");
+    let told = "ada wants to hand ";
+    for target in [
+        "/".to_owned(),
+        format!("/w/{}", acme.id),
+        format!("/w/{}/board", acme.id),
+    ] {
+        let shown = site.get(&target, &bob).await.body;
+        assert!(shown.contains(told) && shown.contains(&link), "{target}");
+        let shown = site.get(&target, &ada).await.body;
+        assert!(!shown.contains(told), "{target}");
+    }
     let once = site.get(&settings, &bob).await.field("once");
     let accept = format!("/w/{}/transfer/accept", acme.id);
     let card = site.post(&accept, &bob, &[("once", &once)]).await;
@@ -80,6 +93,7 @@ async fn the_new_owner_gets_every_token_anew_and_the_former_one_is_a_member() {
     assert_eq!(site.get(&tokens, &bob).await.status, StatusCode::OK);
     let audit = site.get(&format!("/w/{}/audit", acme.id), &bob).await.body;
     assert!(audit.contains("transfer.offer") && audit.contains("transfer.accept"));
+    assert!(!site.get("/", &bob).await.body.contains(told));
 }
 
 #[tokio::test]
@@ -130,6 +144,10 @@ async fn only_whom_it_is_offered_to_accepts_and_only_as_long_as_the_offer_holds(
     );
     site.execute("UPDATE transfers SET offered_at = offered_at - 7 * 86400000")
         .await;
+    for target in ["/".to_owned(), format!("/w/{}/board", acme.id)] {
+        let shown = site.get(&target, &bob).await.body;
+        assert!(!shown.contains("wants to hand"), "{target}");
+    }
     assert_eq!(
         status(&bob, "transfer/accept", &json!({})).await,
         409,
