@@ -41,7 +41,11 @@ impl Action for UserAdd {
     const ACCESS: Access = Access::Administrator;
 
     fn note(&self) -> Option<Note> {
-        Some(Note::new("user.add").about(&self.name))
+        let note = Note::new("user.add").about(&self.name);
+        Some(match self.is_administrator {
+            true => note.with_detail("as an administrator"),
+            false => note,
+        })
     }
 
     async fn run(self, app: &App, caller: &Caller) -> Result<UserAdded, AppError> {

@@ -1,7 +1,7 @@
 //! What people are told and asked on the pages of workspaces, members, users and links.
 
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::site::{Site, Workspace};
 use crate::people::Role;
@@ -161,4 +161,24 @@ async fn a_workspace_of_nobody_says_whose_it_is_and_who_gives_it_an_owner() {
     let fields = [("user", "root"), ("role", "owner")];
     site.post(&members, &root, &fields).await;
     assert!(!site.get(&members, &eve).await.body.contains(nobody));
+}
+
+#[tokio::test]
+async fn the_audit_list_tells_who_was_added_as_an_administrator() {
+    let site = Site::new().await;
+    let root = site.person("root", true).await;
+    for (name, administrator, detail) in
+        [("ada", true, "as an administrator"), ("bob", false, "")]
+    {
+        let body = json!({"name": name, "is_administrator": administrator});
+        let ask = site
+            .ask(Method::POST, "/api/v1/users")
+            .of(&root)
+            .json(&body);
+        assert_eq!(ask.send().await.status, StatusCode::OK);
+        let audit = site.get("/api/v1/audit?limit=1", &root).await.body;
+        let audit: Value = serde_json::from_str(&audit).unwrap();
+        assert_eq!(audit["entries"][0]["subject"], name);
+        assert_eq!(audit["entries"][0]["detail"], detail);
+    }
 }
