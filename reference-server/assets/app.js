@@ -22,6 +22,17 @@
     field.value = location.hash.slice(1);
     history.replaceState(null, '', location.pathname);
     field.closest('label').hidden = true;
+    sayWhose(field.value);
+  }
+
+  // The name that goes with the link, which the server could not know before.
+  async function sayWhose(link) {
+    const said = document.querySelector('[data-whose]');
+    if (!said) return;
+    const answer = await fetch('/join/whose', { method: 'POST', body: new URLSearchParams({ link }) });
+    if (!answer.ok) return;
+    said.querySelector('strong').textContent = await answer.text();
+    said.hidden = false;
   }
 
   // Copying, with the text selected for the hand where the browser does not let us.

@@ -9,6 +9,7 @@ use super::{user_add::UserAdded, user_list::UserLine, user_ref};
 use crate::{app::App, caller::Caller, error::AppError};
 use crate::{
     audit::Note,
+    error::ErrorCode,
     people::{links, setup},
     time,
 };
@@ -36,6 +37,13 @@ impl Action for UserLink {
             .database()
             .write(move |transaction| {
                 let user = user_ref::find(transaction, &self.user)?;
+                if user.is_disabled {
+                    return Err(AppError::new(
+                        ErrorCode::Conflict,
+                        "they are locked out, and a link would not let them in: let them in again first",
+                    )
+                    .with_hint("`wst user enable NAME`"));
+                }
                 let link = links::make_password(transaction, &user.id, time::now())?;
                 Ok::<_, AppError>((user, link))
             })

@@ -119,6 +119,7 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/login", get(login::show).post(login::log_in))
         .route("/setup", get(setup::show).post(setup::claim))
         .route("/join", get(join::show).post(join::join))
+        .route("/join/whose", post(join::whose))
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_FORM))
         .layer(map_response(guard::protect))
         .with_state(app.clone());

@@ -176,6 +176,26 @@ impl Accounts {
         }
     }
 
+    /// Returns the name that whoever has the link will log in with.
+    ///
+    /// # Errors
+    /// The link does not hold (any longer), or it was tried too often.
+    pub(crate) async fn invited(
+        &self,
+        link: SecretString,
+        origin: Origin,
+    ) -> Result<String, AppError> {
+        self.attempts.count(None, origin.address)?;
+        let user = self
+            .database
+            .read(move |snapshot| match links::owner(snapshot, &link, time::now())? {
+                Some(id) => users::find(snapshot, &id),
+                None => Ok(None),
+            })
+            .await?;
+        user.map(|user| user.name).ok_or_else(link_is_over)
+    }
+
     /// Chooses a password with a link, and logs in; all other logins of that person end.
     pub(crate) async fn join(
         &self,
@@ -272,7 +292,12 @@ fn enter(
 ) -> Result<SecretString, AppError> {
     let user = users::find(transaction, user)?
         .filter(|user| !user.is_disabled)
-        .ok_or_else(|| AppError::new(ErrorCode::Unauthenticated, "the account was disabled"))?;
+        .ok_or_else(|| {
+            AppError::new(
+                ErrorCode::Unauthenticated,
+                "the account is locked out: an administrator can let you in again",
+            )
+        })?;
     let (address, agent) = (origin.address, origin.agent.as_deref());
     let cookie = logins::begin(transaction, &user.id, address, agent, time::now())?;
     let caller = Caller::Person(Person {

@@ -89,6 +89,21 @@ pub(crate) fn take_password(
     Ok(user.optional()?.map(UserId::new))
 }
 
+/// Returns whose link it is, if it holds.
+pub(crate) fn owner(
+    connection: &Connection,
+    secret: &SecretString,
+    now: i64,
+) -> Result<Option<UserId>, DatabaseError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT user FROM links WHERE secret_hash = ?1 AND purpose = 'password' AND expires_at > ?2",
+    )?;
+    let user = statement.query_row(params![secret::hash(secret), now], |row| {
+        row.get::<_, String>(0)
+    });
+    Ok(user.optional()?.map(UserId::new))
+}
+
 /// Takes back the links of a user.
 pub(crate) fn revoke(connection: &Connection, user: &UserId) -> Result<(), DatabaseError> {
     delete(connection, Purpose::Password, Some(user))

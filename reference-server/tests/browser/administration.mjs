@@ -26,6 +26,7 @@ export const checks = {
     const link = await ada.page.locator('#link').inputValue();
     const ben = (await world.visitor(server)).provokes(401);
     await ben.page.goto(link);
+    await ben.sees('You will log in as Ben.');
     await ben.page.locator('input[type=password]').fill(PASSWORD);
     await ben.button('Log in').click();
     await ben.sees('You have no workspace yet.');

@@ -43,6 +43,7 @@ fn posts(acme: &Workspace) -> Vec<String> {
         "/logout",
         "/setup",
         "/join",
+        "/join/whose",
         "/settings/name",
         "/settings/password",
         "/settings/logins/others/end",

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::site::{Site, Workspace};
+use super::site::{Browser, Page, Site, Workspace};
 use crate::people::Role;
 
 /// Nobody but the operator can run a command.
@@ -180,5 +180,74 @@ async fn the_audit_list_tells_who_was_added_as_an_administrator() {
         let audit: Value = serde_json::from_str(&audit).unwrap();
         assert_eq!(audit["entries"][0]["subject"], name);
         assert_eq!(audit["entries"][0]["detail"], detail);
+    }
+}
+
+async fn send(site: &Site, target: &str, fields: &[(&str, &str)]) -> Page {
+    let ask = site.ask(Method::POST, target).form(fields);
+    ask.header("sec-fetch-site", "same-origin").send().await
+}
+
+/// Makes a link for somebody, and returns its secret.
+async fn link_for(site: &Site, root: &Browser, user: &str) -> Page {
+    let target = format!("/api/v1/users/{user}/link");
+    let ask = site.ask(Method::POST, &target).of(root).json(&json!({}));
+    ask.send().await
+}
+
+fn secret_of(linked: &Page) -> String {
+    let linked: Value = serde_json::from_str(&linked.body).unwrap();
+    let link = linked["link"].as_str().unwrap();
+    link.split_once('#').unwrap().1.to_owned()
+}
+
+#[tokio::test]
+async fn who_is_locked_out_gets_no_link_that_would_not_let_them_in() {
+    let site = Site::new().await;
+    let (root, eve) = (
+        site.person("root", true).await,
+        site.person("eve", false).await,
+    );
+    let target = format!("/admin/users/{}", eve.id);
+    site.post(&target, &root, &[("is_disabled", "true")]).await;
+    let refused = link_for(&site, &root, "eve").await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.body.contains("let them in again first"));
+    site.post(&target, &root, &[("is_disabled", "false")]).await;
+    assert_eq!(
+        link_for(&site, &root, "eve").await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn a_link_tells_the_name_that_goes_with_it_and_is_not_used_up_by_that() {
+    let site = Site::new().await;
+    let root = site.person("root", true).await;
+    site.person("eve", false).await;
+    let secret = secret_of(&link_for(&site, &root, "eve").await);
+    for _ in 0..2 {
+        let whose = send(&site, "/join/whose", &[("link", &secret)]).await;
+        assert_eq!((whose.status, whose.body.as_str()), (StatusCode::OK, "eve"));
+        assert_eq!(whose.header("cache-control"), "no-store");
+    }
+    // Without a script the page knows it when it comes back.
+    let short = [("link", secret.as_str()), ("password", "short")];
+    let refused = send(&site, "/join", &short).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(refused.body.contains("log in as <strong>eve</strong>"));
+    let joined = [("link", secret.as_str()), ("password", "a few fine words")];
+    assert_eq!(
+        send(&site, "/join", &joined).await.status,
+        StatusCode::SEE_OTHER
+    );
+    let other = format!("{}{}", &secret[1..], &secret[..1]);
+    let old = secret_of(&link_for(&site, &root, "zoe").await);
+    site.execute("UPDATE links SET expires_at = expires_at - 86400000")
+        .await;
+    for link in [&secret, &other, &old, ""] {
+        let whose = send(&site, "/join/whose", &[("link", link)]).await;
+        assert_eq!(whose.status, StatusCode::NOT_FOUND);
+        assert!(!whose.body.contains("eve"));
     }
 }
