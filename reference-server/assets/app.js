@@ -15,12 +15,16 @@
     }
   }
 
-  // One-time links: the secret stands behind the #, where no server sees it, and not for long.
+  // One-time links: the secret, 43 characters, stands behind the #, where no server sees it, and not for long.
   function takeLink() {
     const field = document.querySelector('[data-link]');
-    if (!field || location.hash.length < 20) return;
-    field.value = location.hash.slice(1);
+    if (!field || !location.hash) return;
+    const secret = location.hash.slice(1);
     history.replaceState(null, '', location.pathname);
+    const isWhole = /^[\w-]{43}$/.test(secret);
+    document.querySelector('[data-link-problem]').hidden = isWhole;
+    if (!isWhole) return;
+    field.value = secret;
     field.closest('label').hidden = true;
     sayWhose(field.value);
   }

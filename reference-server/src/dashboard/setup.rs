@@ -19,6 +19,8 @@ struct SetupPage {
     layout: Layout,
     name: String,
     problem: Option<String>,
+    /// There is an account: nobody makes the first one any longer.
+    is_set_up: bool,
 }
 
 #[derive(Deserialize)]
@@ -29,8 +31,8 @@ pub(super) struct SetupForm {
     password: Secret,
 }
 
-pub(super) async fn show() -> PageResult {
-    page(String::new(), None)
+pub(super) async fn show(State(app): State<App>) -> PageResult {
+    page(&app, String::new(), None).await
 }
 
 pub(super) async fn claim(
@@ -47,15 +49,16 @@ pub(super) async fn claim(
             Ok(guard::redirect_with(cookie, "/"))
         }
         Err(error) if error.status().is_client_error() => {
-            let page = page(form.name, Some(sentence(&error.to_string())))?;
+            let page = page(&app, form.name, Some(sentence(&error.to_string()))).await?;
             Ok((error.status(), page).into_response())
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn page(name: String, problem: Option<String>) -> PageResult {
+async fn page(app: &App, name: String, problem: Option<String>) -> PageResult {
     render(&SetupPage {
+        is_set_up: app.accounts().is_set_up().await?,
         layout: Layout::stranger("Set up"),
         name,
         problem,

@@ -61,6 +61,9 @@ impl Accounts {
         origin: Origin,
     ) -> Result<SecretString, AppError> {
         self.attempts.count(None, origin.address)?;
+        if self.is_set_up().await? {
+            return Err(is_set_up());
+        }
         check_name(&name)?;
         self.check_link(link.clone(), Purpose::Setup).await?;
         let hash = self.passwords.hash(password).await?;
@@ -69,9 +72,11 @@ impl Accounts {
             .database
             .write(move |transaction| {
                 let now = time::now();
-                let is_first = !users::any(transaction)?;
-                if !is_first || !links::take_setup(transaction, &link, now)? {
-                    return Err(link_is_over());
+                if users::any(transaction)? {
+                    return Err(is_set_up());
+                }
+                if !links::take_setup(transaction, &link, now)? {
+                    return Err(link_is_over(Purpose::Setup));
                 }
                 users::insert(transaction, &id, &name, true, now)?;
                 users::set_password_hash(transaction, &id, &hash)?;
@@ -83,6 +88,12 @@ impl Accounts {
             })
             .await;
         self.announce(entering)
+    }
+
+    /// Returns whether the first account was made.
+    pub(crate) async fn is_set_up(&self) -> Result<bool, AppError> {
+        let any = self.database.read(|snapshot| users::any(snapshot));
+        Ok(any.await?)
     }
 
     /// Tells open pages of a login that there is now.
@@ -102,7 +113,7 @@ impl Accounts {
         if holds.await? {
             Ok(())
         } else {
-            Err(link_is_over())
+            Err(link_is_over(purpose))
         }
     }
 
@@ -188,12 +199,15 @@ impl Accounts {
         self.attempts.count(None, origin.address)?;
         let user = self
             .database
-            .read(move |snapshot| match links::owner(snapshot, &link, time::now())? {
-                Some(id) => users::find(snapshot, &id),
-                None => Ok(None),
-            })
+            .read(
+                move |snapshot| match links::owner(snapshot, &link, time::now())? {
+                    Some(id) => users::find(snapshot, &id),
+                    None => Ok(None),
+                },
+            )
             .await?;
-        user.map(|user| user.name).ok_or_else(link_is_over)
+        user.map(|user| user.name)
+            .ok_or_else(|| link_is_over(Purpose::Password))
     }
 
     /// Chooses a password with a link, and logs in; all other logins of that person end.
@@ -210,7 +224,7 @@ impl Accounts {
             .database
             .write(move |transaction| {
                 let user = links::take_password(transaction, &link, time::now())?
-                    .ok_or_else(link_is_over)?;
+                    .ok_or_else(|| link_is_over(Purpose::Password))?;
                 users::set_password_hash(transaction, &user, &hash)?;
                 logins::end_others(transaction, &user, None)?;
                 enter(transaction, &user, &origin, "account.join")
@@ -358,11 +372,24 @@ pub(crate) fn check_free(
     Ok(())
 }
 
-fn link_is_over() -> AppError {
+fn is_set_up() -> AppError {
     AppError::new(
         ErrorCode::NotFound,
-        "this link was used already, or is too old: ask for a new one",
+        "the first account was made already: log in, or ask an administrator to add you",
     )
+}
+
+fn link_is_over(purpose: Purpose) -> AppError {
+    let told = match purpose {
+        Purpose::Password => {
+            "this link is not whole, was used already, or is too old: ask whoever gave it to you for a new one"
+        }
+        // Whoever sets a server up has nobody to ask but the server.
+        Purpose::Setup => {
+            "this link is not whole, or is too old: run `wst setup-link` on the server for one that holds"
+        }
+    };
+    AppError::new(ErrorCode::NotFound, told)
 }
 
 #[cfg(test)]

@@ -42,12 +42,34 @@ export const checks = {
     expect(loser.path().startsWith('/login'), 'the other is led to the login', loser.path());
   },
 
-  async 'a used link is refused'(world) {
-    const { server } = await world.administrator();
+  async 'a link of somebody else\'s making is refused, and says where to get one that holds'(world) {
+    const server = await world.server();
     const eve = (await world.visitor(server)).provokes(400, 401, 403, 404, 409, 410);
     await fillSetup(eve, `${server.url}/setup#${'A'.repeat(43)}`, 'Eve');
     await eve.button('Make the account').click();
-    await eve.page.getByRole('alert').waitFor();
+    await eve.sees('wst setup-link', eve.page.getByRole('alert'));
     expect(eve.path() === '/setup', 'nobody is let in', eve.path());
+  },
+
+  async 'a link that is not whole says so at once, and leaves its field to be filled'(world) {
+    const server = await world.server();
+    const ada = await world.visitor(server);
+    for (const [path, field] of [['/setup', 'Setup link'], ['/join', 'Your link']]) {
+      for (const broken of ['garbage', 'A'.repeat(42), 'A'.repeat(44)]) {
+        await ada.page.goto('about:blank');
+        await ada.page.goto(`${server.url}${path}#${broken}`);
+        await ada.sees('This link is not whole', ada.page.getByRole('alert'));
+        expect(await ada.page.getByLabel(new RegExp(`^${field}`)).isVisible(), `${path} has a field for the link`);
+        expect(ada.page.url() === `${server.url}${path}`, 'what was wrong has left the address');
+      }
+    }
+  },
+
+  async 'after the first account was made, its page leads to the login'(world) {
+    const { server } = await world.administrator();
+    const eve = await world.visitor(server);
+    await eve.go('/setup');
+    await eve.link('Log in').click();
+    await eve.page.waitForURL('**/login');
   },
 };

@@ -107,7 +107,7 @@ export function pages({ id, queue, archived, offered }) {
     { name: 'not-found', path: '/no-such-page', status: 404 },
     { name: 'login', path: '/login', by: 'stranger' },
     { name: 'login-refused', path: '/login', by: 'stranger', status: 401, prepare: refuse },
-    { name: 'setup', path: '/setup', by: 'stranger' },
+    { name: 'setup-done', path: '/setup', by: 'stranger' },
     { name: 'join', path: '/join', by: 'stranger' },
     { name: 'token-created', path: `${w}/tokens`, prepare: create },
     { name: 'token-regenerated', path: `${w}/tokens/laptop-ada/regenerate`, prepare: regenerate },

@@ -66,7 +66,12 @@ async fn a_workspace_is_archived_by_its_name_alone() {
     assert!(site.get(&settings, &ada).await.body.contains("Archive"));
     let page = site.post(&archive, &ada, &[("confirm", "acme ")]).await;
     assert_eq!(page.header("location"), format!("{settings}?done=archived"));
-    assert!(site.get(&settings, &ada).await.body.contains("Take it back"));
+    assert!(
+        site.get(&settings, &ada)
+            .await
+            .body
+            .contains("Take it back")
+    );
 }
 
 /// What takes something away from somebody stands behind a fold that says so.
@@ -167,8 +172,7 @@ async fn a_workspace_of_nobody_says_whose_it_is_and_who_gives_it_an_owner() {
 async fn the_audit_list_tells_who_was_added_as_an_administrator() {
     let site = Site::new().await;
     let root = site.person("root", true).await;
-    for (name, administrator, detail) in
-        [("ada", true, "as an administrator"), ("bob", false, "")]
+    for (name, administrator, detail) in [("ada", true, "as an administrator"), ("bob", false, "")]
     {
         let body = json!({"name": name, "is_administrator": administrator});
         let ask = site
@@ -214,28 +218,25 @@ async fn who_is_locked_out_gets_no_link_that_would_not_let_them_in() {
     assert_eq!(refused.status, StatusCode::CONFLICT);
     assert!(refused.body.contains("let them in again first"));
     site.post(&target, &root, &[("is_disabled", "false")]).await;
-    assert_eq!(
-        link_for(&site, &root, "eve").await.status,
-        StatusCode::OK
-    );
+    assert_eq!(link_for(&site, &root, "eve").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_link_tells_the_name_that_goes_with_it_and_is_not_used_up_by_that() {
     let site = Site::new().await;
     let root = site.person("root", true).await;
-    site.person("eve", false).await;
-    let secret = secret_of(&link_for(&site, &root, "eve").await);
+    site.person("zoe", false).await;
+    let secret = secret_of(&link_for(&site, &root, "zoe").await);
     for _ in 0..2 {
         let whose = send(&site, "/join/whose", &[("link", &secret)]).await;
-        assert_eq!((whose.status, whose.body.as_str()), (StatusCode::OK, "eve"));
+        assert_eq!((whose.status, whose.body.as_str()), (StatusCode::OK, "zoe"));
         assert_eq!(whose.header("cache-control"), "no-store");
     }
     // Without a script the page knows it when it comes back.
     let short = [("link", secret.as_str()), ("password", "short")];
     let refused = send(&site, "/join", &short).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
-    assert!(refused.body.contains("log in as <strong>eve</strong>"));
+    assert!(refused.body.contains("log in as <strong>zoe</strong>"));
     let joined = [("link", secret.as_str()), ("password", "a few fine words")];
     assert_eq!(
         send(&site, "/join", &joined).await.status,
@@ -248,6 +249,30 @@ async fn a_link_tells_the_name_that_goes_with_it_and_is_not_used_up_by_that() {
     for link in [&secret, &other, &old, ""] {
         let whose = send(&site, "/join/whose", &[("link", link)]).await;
         assert_eq!(whose.status, StatusCode::NOT_FOUND);
-        assert!(!whose.body.contains("eve"));
+        assert!(!whose.body.contains("zoe"));
+    }
+}
+
+#[tokio::test]
+async fn the_setup_page_knows_whether_there_is_an_account_and_names_the_command_for_a_link() {
+    let site = Site::new().await;
+    let fields = [
+        ("link", "garbage"),
+        ("name", "ada"),
+        ("password", "a few fine words"),
+    ];
+    let refused = send(&site, "/setup", &fields).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND);
+    assert!(refused.body.contains("`wst setup-link`"));
+    assert!(refused.body.contains("Make the account"));
+    site.person("root", true).await;
+    let page = site.ask(Method::GET, "/setup").send().await;
+    assert_eq!(page.status, StatusCode::OK);
+    let refused = send(&site, "/setup", &fields).await;
+    assert_eq!(refused.status, StatusCode::NOT_FOUND);
+    for page in [page, refused] {
+        assert!(page.body.contains("href=\"/login\""), "{}", page.body);
+        assert!(!page.body.contains("Make the account"));
+        assert!(!page.body.contains("setup-link"));
     }
 }
