@@ -1,4 +1,4 @@
-//! Texts of others, made fit to be read: what is shown is what was written.
+//! Texts made fit to be read: those of others, where what is shown is what was written, and counts.
 
 use unicode_script::{Script, UnicodeScript as _};
 use unicode_security::{MixedScript as _, skeleton};
@@ -48,6 +48,14 @@ pub(crate) fn spelled_out(text: String) -> String {
         }
         shown
     })
+}
+
+/// Says how many there are of something that has its plural with an `s`.
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        number => format!("{number} {noun}s"),
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +109,12 @@ mod tests {
         ] {
             assert!(!mixes_scripts(plain), "{plain}");
         }
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let counts = [0, 1, 2].map(|number| counted(number, "live token"));
+        assert_eq!(counts, ["0 live tokens", "1 live token", "2 live tokens"]);
     }
 
     #[test]

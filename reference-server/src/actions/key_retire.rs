@@ -18,6 +18,7 @@ use crate::{
     error::{AppError, ErrorCode},
     key_check,
     key_room::name_slots,
+    text::counted,
 };
 
 /// Takes a retired key that no live token needs out of its ring and out of the key file.
@@ -114,8 +115,8 @@ fn refuse_if_needed(
     Err(AppError::new(
         ErrorCode::Conflict,
         format!(
-            "the {ring} key {id} is needed by {} live tokens ({}): {way_out}; nothing was changed",
-            slots.len(),
+            "the {ring} key {id} is needed by {} ({}): {way_out}; nothing was changed",
+            counted(slots.len(), "live token"),
             name_slots(slots)
         ),
     )

@@ -13,6 +13,7 @@ use crate::{
     caller::Caller,
     error::{AppError, ErrorCode},
     key_room::{name_slots, unavailable},
+    text::counted,
 };
 
 /// Seals every live token with the primary key. The tokens themselves stay valid all along; if it is
@@ -83,8 +84,8 @@ impl Action for KeyRewrap {
             return Err(AppError::new(
                 ErrorCode::Failed,
                 format!(
-                    "{} tokens were rewrapped, and {} could not be: {}; see the log, then run it again, or regenerate those",
-                    outcome.rewrapped,
+                    "{} rewrapped, and {} could not be: {}; see the log, then run it again, or regenerate those",
+                    counted(outcome.rewrapped, "token"),
                     failed.len(),
                     name_slots(&failed)
                 ),

@@ -19,6 +19,7 @@ use crate::{
     error::AppError,
     logging,
     progress::JobKind,
+    text::counted,
 };
 
 impl Run for BackupCommand {
@@ -88,8 +89,10 @@ pub(super) fn restore(
     drop(progress);
     output.outcome(&RestoredBackup::of(&restored), |output, shown| {
         output.plain(&format!(
-            "restored the backup of {}: {} workspaces, {} live tokens\n",
-            shown.made_at, shown.workspaces, shown.tokens_live
+            "restored the backup of {}: {}, {}\n",
+            shown.made_at,
+            counted(shown.workspaces, "workspace"),
+            counted(shown.tokens_live, "live token")
         ))?;
         advise(output, &restored, restore.keep_tokens);
         Ok(())
@@ -124,20 +127,20 @@ fn advise(output: Output, restored: &Restored, keep_tokens: bool) {
     }
     if restored.slots.carried_over > 0 {
         output.advice(&format!(
-            "{} tokens were rotated, revoked or created after the backup: they stay so",
-            restored.slots.carried_over
+            "rotated, revoked or created after the backup, and left so: {}",
+            counted(restored.slots.carried_over, "token")
         ));
     }
     if restored.slots.revoked > 0 {
         output.advice(&format!(
-            "{} tokens ended, since nobody here knows whether they were rotated after the backup: `wst token create` makes new ones",
-            restored.slots.revoked
+            "ended, since nobody here knows what was rotated after the backup: {}; `wst token create` makes new ones",
+            counted(restored.slots.revoked, "token")
         ));
     }
     if keep_tokens && restored.slots.live_of_backup > 0 {
         output.advice(&format!(
-            "{} tokens are as they were when the backup was made: one that was rotated or revoked after that works again, so regenerate it, and see to it that the former server is not started again",
-            restored.slots.live_of_backup
+            "as they were when the backup was made: {}; one that was rotated or revoked after that works again, so regenerate it, and see to it that the former server is not started again",
+            counted(restored.slots.live_of_backup, "token")
         ));
     }
     output.advice("everybody has to log in again");

@@ -20,6 +20,7 @@ use crate::{
     },
     error::{AppError, ErrorCode},
     tasks::TaskCard,
+    text::counted,
     variables::slot_variable,
 };
 
@@ -339,7 +340,11 @@ fn advise_connecting(output: Output, mcp_url: &str, variable: &str) {
 }
 
 fn ended(sessions: usize, streams: usize) -> String {
-    format!("{sessions} sessions and {streams} streams ended")
+    format!(
+        "{} and {} ended",
+        counted(sessions, "session"),
+        counted(streams, "stream")
+    )
 }
 
 fn lines<T>(items: &[T], line: impl Fn(&T) -> String) -> String {

@@ -11,6 +11,7 @@ use crate::{
     actions::{KeyLine, KeyLines, KeyList, KeyRetire, KeyRewrap, KeyRotate},
     error::AppError,
     progress::JobKind,
+    text::counted,
 };
 
 impl Run for KeyCommand {
@@ -38,8 +39,10 @@ impl Run for KeyCommand {
                     .await?;
                 output.outcome(&done, |output, done| {
                     output.plain(&format!(
-                        "{} tokens rewrapped, {} were already; all are sealed with {}\n",
-                        done.rewrapped, done.already_current, done.primary
+                        "{} rewrapped, {} already current; all are sealed with {}\n",
+                        counted(done.rewrapped, "token"),
+                        done.already_current,
+                        done.primary
                     ))?;
                     output.advice("a key that seals no token any longer can go: `wst key list`, then `wst key retire ID`");
                     Ok(())
@@ -70,7 +73,10 @@ fn print(output: Output, list: &KeyLines) -> Result<(), AppError> {
 
 fn line(key: &KeyLine) -> String {
     format!(
-        "{}  {}  {}  {} live tokens\n",
-        key.id, key.ring, key.role, key.tokens
+        "{}  {}  {}  {}\n",
+        key.id,
+        key.ring,
+        key.role,
+        counted(key.tokens, "live token")
     )
 }

@@ -53,3 +53,14 @@ fn an_archived_workspace_is_taken_back_as_the_error_says() {
     let token = text(&home.json(&create)["secret"]);
     assert!(server.admits(&acme.id, &token));
 }
+
+#[test]
+fn one_is_no_plural() {
+    let home = Home::new();
+    drop(home.serve());
+    home.create_workspace("acme");
+    let done = home.run(&["key", "list"]);
+    assert!(done.stdout.lines().all(|line| line.ends_with("  1 live token")), "{}", done.stdout);
+    let done = home.run(&["workspace", "archive", "acme"]);
+    assert_eq!(done.stdout, "archived; 0 sessions and 0 streams ended\n");
+}
