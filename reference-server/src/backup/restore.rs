@@ -5,7 +5,7 @@
 //! database or the new one.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -14,7 +14,8 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
+use serde::Serialize;
 use tower_workspace_token::{
     clock::{Clock as _, SystemClock},
     id::WorkspaceId,
@@ -30,7 +31,9 @@ use crate::{
     data_dir::{DataDir, DataDirLock, keys::KeySource},
     db::{self, Database, DatabaseError, meta},
     error::{AppError, ErrorCode},
-    key_check, time, workspaces,
+    key_check,
+    text::counted,
+    time, workspaces,
 };
 
 /// What is to be restored, and where.
@@ -51,10 +54,32 @@ pub(crate) struct Restored {
     pub(crate) made_at: String,
     pub(crate) workspaces: usize,
     pub(crate) slots: MergedSlots,
+    /// Workspaces of the database that was there which the backup does not have.
+    pub(crate) lost: Vec<LostWorkspace>,
+    /// Why tokens ended.
+    pub(crate) ended: EndedTokens,
     /// Where the database is that was there before.
     pub(crate) set_aside: Option<PathBuf>,
     /// The database that was there could not be read, so that nothing was taken over from it.
     pub(crate) lost_current: bool,
+}
+
+/// A workspace that the backup does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LostWorkspace {
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+/// How many tokens ended, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EndedTokens {
+    /// The workspace is archived in the backup.
+    pub(crate) archived: usize,
+    /// The backup does not have the workspace.
+    pub(crate) lost: usize,
+    /// Nobody knows whether they were rotated after the backup was made.
+    pub(crate) unvouched: usize,
 }
 
 impl Restore {
@@ -128,26 +153,37 @@ impl Restore {
         let made_at = made_at.and_then(|millis| millis.parse().ok());
         let made_at = made_at.context("the file is no backup that `wst backup` has made")?;
         let all = workspaces::list(&copy)?;
-        let active: HashSet<WorkspaceId> = all
+        let is_archived: HashMap<WorkspaceId, bool> = all
             .iter()
-            .filter(|workspace| !workspace.archived)
-            .map(|workspace| workspace.id)
+            .map(|workspace| (workspace.id, workspace.archived))
             .collect();
+        let mut ended = EndedTokens::default();
         let slots = merge_slots(&mut copy, current, SystemClock.now(), |key, provenance| {
-            active.contains(&key.workspace)
-                && (self.keep_tokens || provenance == Provenance::CurrentDatabase)
+            let reason = match is_archived.get(&key.workspace) {
+                None => &mut ended.lost,
+                Some(true) => &mut ended.archived,
+                Some(false) if self.keep_tokens || provenance == Provenance::CurrentDatabase => {
+                    return true;
+                }
+                Some(false) => &mut ended.unvouched,
+            };
+            *reason += 1;
+            false
         })
         .map_err(|error| anyhow!(error).context("cannot merge the tokens"))?;
-        if let Some(current) = current {
-            take_over(&mut copy, current, &slots)
-                .context("cannot take over what was changed since the backup")?;
-        }
-        finish(&mut copy, made_at, &slots)?;
+        let lost = match current {
+            None => Vec::new(),
+            Some(current) => take_over(&mut copy, current, &slots)
+                .context("cannot take over what was changed since the backup")?,
+        };
+        finish(&mut copy, made_at, &slots, lost.len())?;
         check_keys(&copy, &self.keys, data_dir)?;
         Ok(Restored {
             made_at: time::rfc3339(made_at),
             workspaces: all.len(),
             slots,
+            lost,
+            ended,
             set_aside: None,
             lost_current: false,
         })
@@ -238,12 +274,13 @@ fn open_copy(path: &Path) -> Result<(SqliteStore, Database), AppError> {
     Ok((store, database))
 }
 
-/// Takes over what keeps people out: whoever was shut out since the backup stays out.
+/// Takes over what keeps people out: whoever was shut out since the backup stays out. Returns the workspaces
+/// that are not taken over.
 fn take_over(
     copy: &mut Connection,
     current: &Path,
     slots: &MergedSlots,
-) -> Result<(), DatabaseError> {
+) -> Result<Vec<LostWorkspace>, DatabaseError> {
     copy.execute(
         "ATTACH DATABASE ?1 AS present",
         [current.to_string_lossy().as_ref()],
@@ -266,13 +303,33 @@ fn take_over(
         "INSERT INTO main.required_keys (ring, id, since)
          SELECT ring, id, since FROM present.required_keys WHERE true ON CONFLICT DO NOTHING",
     )?;
+    let lost = lost_workspaces(&transaction)?;
     transaction.commit()?;
     copy.execute_batch("DETACH DATABASE present")?;
-    Ok(())
+    Ok(lost)
+}
+
+fn lost_workspaces(transaction: &Transaction<'_>) -> Result<Vec<LostWorkspace>, DatabaseError> {
+    let mut statement = transaction.prepare(
+        "SELECT id, name FROM present.workspaces
+         WHERE id NOT IN (SELECT id FROM main.workspaces) ORDER BY created_at, id",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(LostWorkspace {
+            id: row.get(0)?,
+            name: row.get(1)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Takes out what must not outlive a restore, and keeps in the audit list that there was one.
-fn finish(copy: &mut Connection, made_at: i64, slots: &MergedSlots) -> Result<(), AppError> {
+fn finish(
+    copy: &mut Connection,
+    made_at: i64,
+    slots: &MergedSlots,
+    lost: usize,
+) -> Result<(), AppError> {
     let transaction = copy.transaction().map_err(DatabaseError::from)?;
     for table in EMPTIED {
         transaction
@@ -283,8 +340,11 @@ fn finish(copy: &mut Connection, made_at: i64, slots: &MergedSlots) -> Result<()
     let note = Note::new("backup.restore")
         .about(time::rfc3339(made_at))
         .with_detail(format!(
-            "{} tokens live, {} carried over, {} revoked",
-            slots.live, slots.carried_over, slots.revoked
+            "{} live, {} carried over, {} revoked; {} not in it",
+            counted(slots.live, "token"),
+            slots.carried_over,
+            slots.revoked,
+            counted(lost, "workspace")
         ));
     audit::insert(&transaction, &Caller::CommandLine, None, &note)?;
     transaction.commit().map_err(DatabaseError::from)?;

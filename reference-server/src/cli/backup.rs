@@ -9,12 +9,13 @@ use super::{
     args::{BackupCommand, RestoreCommand},
     commands::Run,
     output::Output,
+    printable,
     progress::{Progress, Unit},
     runner::Runner,
 };
 use crate::{
     actions::BackupWrite,
-    backup::restore::{Restore, Restored},
+    backup::restore::{LostWorkspace, Restore, Restored},
     config::{GlobalOptions, ServerOptions, Settings},
     error::AppError,
     logging,
@@ -60,6 +61,10 @@ struct RestoredBackup {
     /// Slots that were newer in the database that was there.
     tokens_carried_over: usize,
     tokens_revoked: usize,
+    /// Those of them whose workspace the backup does not have.
+    tokens_lost: usize,
+    /// Workspaces that were there, and that the backup does not have.
+    workspaces_lost: Vec<LostWorkspace>,
     set_aside: Option<String>,
 }
 
@@ -107,6 +112,8 @@ impl RestoredBackup {
             tokens_live: restored.slots.live,
             tokens_carried_over: restored.slots.carried_over,
             tokens_revoked: restored.slots.revoked,
+            tokens_lost: restored.ended.lost,
+            workspaces_lost: restored.lost.clone(),
             set_aside: restored
                 .set_aside
                 .as_ref()
@@ -125,17 +132,42 @@ fn advise(output: Output, restored: &Restored, keep_tokens: bool) {
     if restored.lost_current {
         output.advice("it could not be read, so nothing was taken over from it");
     }
-    if restored.slots.carried_over > 0 {
+    if !restored.lost.is_empty() {
         output.advice(&format!(
-            "rotated, revoked or created after the backup, and left so: {}",
-            counted(restored.slots.carried_over, "token")
+            "not in the backup, and gone from here with all that is in them: {} ({}); the database that was there has them",
+            counted(restored.lost.len(), "workspace"),
+            names(&restored.lost)
         ));
     }
-    if restored.slots.revoked > 0 {
-        output.advice(&format!(
-            "ended, since nobody here knows what was rotated after the backup: {}; `wst token create` makes new ones",
-            counted(restored.slots.revoked, "token")
-        ));
+    let ended = restored.ended;
+    // What was taken over of a workspace that is gone, or archived again, has ended right away.
+    let ended_after_all = ended.lost + ended.archived;
+    let carried_over = restored.slots.carried_over.saturating_sub(ended_after_all);
+    for (tokens, what, after) in [
+        (
+            carried_over,
+            "rotated, revoked or created after the backup, and left so",
+            "",
+        ),
+        (
+            ended.lost,
+            "ended, since their workspaces are not in the backup",
+            "",
+        ),
+        (
+            ended.archived,
+            "ended, since their workspaces are archived in the backup",
+            "",
+        ),
+        (
+            ended.unvouched,
+            "ended, since nobody here knows what was rotated after the backup",
+            "; `wst token create` makes new ones",
+        ),
+    ] {
+        if tokens > 0 {
+            output.advice(&format!("{what}: {}{after}", counted(tokens, "token")));
+        }
     }
     if keep_tokens && restored.slots.live_of_backup > 0 {
         output.advice(&format!(
@@ -146,8 +178,22 @@ fn advise(output: Output, restored: &Restored, keep_tokens: bool) {
     output.advice("everybody has to log in again");
 }
 
+/// Names the first few, and how many more there are.
+fn names(workspaces: &[LostWorkspace]) -> String {
+    let shown = workspaces.iter().take(MOST_NAMED);
+    let mut names: Vec<String> = shown
+        .map(|workspace| format!("{} {}", workspace.id, printable::line(&workspace.name)))
+        .collect();
+    if workspaces.len() > MOST_NAMED {
+        names.push(format!("{} more", workspaces.len() - MOST_NAMED));
+    }
+    names.join(", ")
+}
+
 fn absolute(path: &Path) -> Result<String, AppError> {
     let path = std::path::absolute(path).context("there is no such path")?;
     let text = path.into_os_string().into_string();
     text.map_err(|_| AppError::invalid("the path of the backup is no text"))
 }
+
+const MOST_NAMED: usize = 20;

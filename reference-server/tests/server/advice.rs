@@ -60,7 +60,13 @@ fn one_is_no_plural() {
     drop(home.serve());
     home.create_workspace("acme");
     let done = home.run(&["key", "list"]);
-    assert!(done.stdout.lines().all(|line| line.ends_with("  1 live token")), "{}", done.stdout);
+    assert!(
+        done.stdout
+            .lines()
+            .all(|line| line.ends_with("  1 live token")),
+        "{}",
+        done.stdout
+    );
     let done = home.run(&["workspace", "archive", "acme"]);
     assert_eq!(done.stdout, "archived; 0 sessions and 0 streams ended\n");
 }

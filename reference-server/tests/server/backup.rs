@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -212,6 +212,47 @@ fn an_older_backup_revives_no_token() {
         assert!(server.admits(&acme.id, &later), "{keep:?}");
         // Its workspace is not there any longer.
         assert!(!server.admits(&gone.id, &gone.secret), "{keep:?}");
+    }
+}
+
+/// Made after the backup, they are gone when it is restored: nobody is to find that out later.
+#[test]
+fn workspaces_that_the_backup_does_not_have_are_named() {
+    let (home, acme) = home();
+    let idle = home.create_workspace("idle");
+    home.json(&["workspace", "archive", "idle"]);
+    home.json(&["backup", BACKUP]);
+    let restore = ["restore", BACKUP, "--force"];
+    assert_eq!(home.json(&restore)["workspaces_lost"], json!([]));
+    let gone = home.create_workspace("gone");
+    let other = home.create_workspace("also gone");
+    home.json(&["workspace", "unarchive", "idle"]);
+    home.json(&["token", "create", "--workspace", "idle"]);
+    rotate(&home);
+    let present = fs::read(home.database()).unwrap();
+    let restored = home.json(&restore);
+    let lost = json!([{"id": gone.id, "name": "gone"}, {"id": other.id, "name": "also gone"}]);
+    assert_eq!(restored["workspaces_lost"], lost);
+    assert_eq!(restored["tokens_lost"], 2);
+    assert_eq!(restored["tokens_revoked"], 3);
+
+    fs::write(home.database(), present).unwrap();
+    let said = home.run(&restore).stderr;
+    for expected in [
+        &*format!("2 workspaces ({} gone, {} also gone)", gone.id, other.id),
+        "and left so: 1 token\n",
+        "their workspaces are not in the backup: 2 tokens\n",
+        "their workspaces are archived in the backup: 1 token\n",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(!said.contains("nobody here knows"), "{said}");
+    for (workspace, token) in [
+        (&gone, &gone.secret),
+        (&idle, &idle.secret),
+        (&acme, &acme.secret),
+    ] {
+        assert!(!admits(&home, workspace, token));
     }
 }
 
