@@ -33,7 +33,7 @@ pub(crate) struct KeyLine {
     pub(crate) id: String,
     /// `signing` or `sealing`.
     pub(crate) ring: String,
-    /// `primary` or `retired`.
+    /// `primary`, or `former`: it verifies or opens what is there, and makes nothing new.
     pub(crate) role: String,
     /// How many live tokens are signed, or sealed, with it.
     pub(crate) tokens: usize,
@@ -63,7 +63,7 @@ impl KeyLines {
                 keys.push(KeyLine {
                     id: id.to_string(),
                     ring: ring.to_owned(),
-                    role: if index == 0 { "primary" } else { "retired" }.to_owned(),
+                    role: if index == 0 { "primary" } else { "former" }.to_owned(),
                     tokens: slots.map_or(0, Vec::len),
                 });
             }

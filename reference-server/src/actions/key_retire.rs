@@ -21,7 +21,7 @@ use crate::{
     text::counted,
 };
 
-/// Takes a retired key that no live token needs out of its ring and out of the key file.
+/// Takes a former key that no live token needs out of its ring and out of the key file.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyRetire {
@@ -45,7 +45,7 @@ impl Action for KeyRetire {
         let _turn = app.keys().turn().await;
         // No token is being minted meanwhile, so what is counted is what there is.
         let _alone = app.lifecycle().write().await;
-        let ring = find_retired(app, &id)?;
+        let ring = find_former(app, &id)?;
         let used = app.keys().in_use(app.authority()).await?;
         let needed_by = match ring {
             "signing" => used.signing.get(&id),
@@ -66,13 +66,13 @@ impl Action for KeyRetire {
             })
             .await?;
         app.keys().replace(app.authority(), keys)?;
-        tracing::info!(ring, %id, "key retired for good");
+        tracing::info!(ring, %id, "key retired");
         Ok(KeyLines::of(app, &used))
     }
 }
 
 /// Returns the ring that holds the key, unless it is the ring's primary.
-fn find_retired(app: &App, id: &KeyId) -> Result<&'static str, AppError> {
+fn find_former(app: &App, id: &KeyId) -> Result<&'static str, AppError> {
     let ids = app.keys().ids();
     let rings = [("signing", &ids.signing), ("sealing", &ids.sealing)];
     for (ring, ids) in rings {
@@ -123,7 +123,7 @@ fn refuse_if_needed(
     .with_hint(hint))
 }
 
-/// Returns the ring without the retired key `id`.
+/// Returns the ring without the former key `id`.
 fn without<K: RingKey + Clone>(
     ring: &KeyRing<K>,
     id: &KeyId,

@@ -53,7 +53,7 @@ impl Action for KeyRotate {
     }
 }
 
-/// Returns a ring with the primary of `new` and, as retired keys, all of `former`.
+/// Returns a ring with the primary of `new` and after it all of `former`.
 fn put_first<K: RingKey + Clone>(
     new: KeyRing<K>,
     former: &KeyRing<K>,

@@ -162,7 +162,7 @@ pub(super) enum KeyCommand {
     Rotate,
     /// Seal every live token with the newest key; all of them stay valid
     Rewrap,
-    /// Take a key that no live token needs out of the key file, for good
+    /// Take a former key that no live token needs out of the key file, for good
     Retire {
         /// The key's id
         id: String,

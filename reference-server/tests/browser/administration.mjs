@@ -58,7 +58,7 @@ export const checks = {
     await ada.button('Add new primary keys').click();
     await keys.nth(before).waitFor();
     await ada.button('Seal all tokens with the primary').click();
-    const out = ada.page.getByRole('button', { name: /^Take the sealing key/ });
+    const out = ada.page.getByRole('button', { name: /^Retire the sealing key/ });
     await out.waitFor();
     await out.click();
     await ada.page.waitForLoadState();

@@ -19,7 +19,7 @@ fn ring(list: &Value, ring: &str) -> Vec<(String, u64)> {
     keys.filter(|key| key["ring"] == ring)
         .enumerate()
         .map(|(index, key)| {
-            let role = if index == 0 { "primary" } else { "retired" };
+            let role = if index == 0 { "primary" } else { "former" };
             assert_eq!(key["role"], role);
             (text(&key["id"]), key["tokens"].as_u64().unwrap())
         })
