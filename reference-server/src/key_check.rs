@@ -47,6 +47,17 @@ pub(crate) fn forget(connection: &Connection, ring: &str, id: &str) -> Result<()
     Ok(())
 }
 
+/// Forgets all keys but those in `needed`.
+pub(crate) fn keep(connection: &Connection, needed: &[KeyName]) -> Result<(), DatabaseError> {
+    for (ring, id) in required(connection)? {
+        let is_needed = |(other, key): &KeyName| *other == ring && *key == id;
+        if !needed.iter().any(is_needed) {
+            forget(connection, &ring, &id)?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns the keys that the database needs, oldest first.
 pub(crate) fn required(connection: &Connection) -> Result<Vec<(String, String)>, DatabaseError> {
     let mut statement =

@@ -18,7 +18,7 @@ use tower_workspace_token::{
 };
 use tower_workspace_token_sqlite::SqliteStore;
 
-use crate::{data_dir::keys::KeyFile, error::AppError};
+use crate::{data_dir::keys::KeyFile, error::AppError, key_check::KeyName};
 
 /// Where the keys are kept.
 #[derive(Debug)]
@@ -119,6 +119,25 @@ impl KeyRoom {
             }
         }
         Ok(found)
+    }
+}
+
+impl KeyUse {
+    /// Returns the keys that a copy of the database needs: the primaries of `ids`, and the former ones of
+    /// live tokens.
+    pub(crate) fn needed(&self, ids: &KeyIds) -> Vec<KeyName> {
+        let rings = [
+            ("signing", &ids.signing, &self.signing),
+            ("sealing", &ids.sealing, &self.sealing),
+        ];
+        let mut needed = Vec::new();
+        for (ring, ids, used) in rings {
+            // Not one that is gone: what was sealed with it opens with no key file.
+            let former = ids.iter().skip(1).filter(|id| used.contains_key(id));
+            let names = ids.iter().take(1).chain(former);
+            needed.extend(names.map(|id| (ring, id.to_string())));
+        }
+        needed
     }
 }
 

@@ -9,7 +9,7 @@ use super::{EMPTIED, Target, file::Part};
 use crate::{
     db::{DatabaseError, meta},
     error::AppError,
-    key_check,
+    key_check::{self, KeyName},
     progress::Job,
     time,
 };
@@ -26,8 +26,14 @@ pub(crate) struct Written {
 
 /// Copies the database of `source`, as it is at one moment, to `target`.
 ///
+/// It is to need the keys `needed` and no others, which may hold them still but opens nothing of it with them.
 /// Blocks for as long as it takes. Whatever fails, nothing is left behind.
-pub(crate) fn write(source: &Connection, target: &Target, job: &Job) -> Result<Written, AppError> {
+pub(crate) fn write(
+    source: &Connection,
+    target: &Target,
+    needed: &[KeyName],
+    job: &Job,
+) -> Result<Written, AppError> {
     let mut part = target.begin()?;
     let written = fill(&mut part, source, job).map_err(|error| explain(error, target))?;
     target.publish(part)?;
@@ -41,7 +47,7 @@ pub(super) fn fill(part: &mut Part, source: &Connection, job: &Job) -> anyhow::R
         job.begin(size * 2);
         job.watch(Some(part.path()));
         source.execute("VACUUM INTO ?1", [text(part.path())?])?;
-        let mut written = finish_copy(part.path())?;
+        let mut written = finish_copy(part.path(), needed)?;
         job.watch(None);
         job.add(size);
         written.bytes = part.seal(|bytes| job.add(bytes))?;
@@ -64,7 +70,7 @@ fn text(path: &Path) -> anyhow::Result<&str> {
 }
 
 /// Takes out of the copy what opens anything, marks it as a backup, and checks it.
-fn finish_copy(path: &Path) -> anyhow::Result<Written> {
+fn finish_copy(path: &Path, needed: &[KeyName]) -> anyhow::Result<Written> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(path, flags)?;
     // No file beside it; and nothing of a row that is deleted stays.
@@ -76,6 +82,7 @@ fn finish_copy(path: &Path) -> anyhow::Result<Written> {
     for table in EMPTIED {
         transaction.execute(&format!("DELETE FROM {table}"), [])?;
     }
+    key_check::keep(&transaction, needed)?;
     meta::set(&transaction, meta::BACKUP_MADE_AT, &made_at.to_string())?;
     transaction.commit()?;
     check_integrity(&copy)?;

@@ -31,7 +31,10 @@ const NOTICES: [(&str, &str); 22] = [
         "All tokens are sealed with the primary key now.",
     ),
     ("keys-rotated", "Each ring has a new primary key."),
-    ("key-retired", "The key was retired: it is not in the key file any longer."),
+    (
+        "key-retired",
+        "The key was retired: it is not in the key file any longer.",
+    ),
     ("login", "The login was ended."),
     ("member", "The members were changed."),
     ("message", "Your message was sent."),

@@ -424,6 +424,57 @@ fn without_its_keys_a_backup_is_refused() {
     assert!(server.admits(&acme.id, &acme.secret));
 }
 
+#[test]
+fn a_backup_needs_the_keys_of_its_live_tokens_and_no_others() {
+    let (home, acme) = home();
+    let of_then = home.json(&["key", "list"])["keys"].clone();
+    let id = |keys: &Value, ring: &str| {
+        let key = keys
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|key| key["ring"] == ring);
+        text(&key.unwrap()["id"])
+    };
+    let of_now = home.json(&["key", "rotate"])["keys"].clone();
+    let needed = |name: &str| {
+        let keys = home.json(&["backup", name])["keys"].clone();
+        let ids = keys.as_array().unwrap().iter().map(|key| text(&key["id"]));
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort();
+        ids
+    };
+    let sorted = |mut ids: Vec<String>| {
+        ids.sort();
+        ids
+    };
+    let (old_signing, old_sealing) = (id(&of_then, "signing"), id(&of_then, "sealing"));
+    let (signing, sealing) = (id(&of_now, "signing"), id(&of_now, "sealing"));
+    let all = vec![
+        old_signing.clone(),
+        old_sealing,
+        signing.clone(),
+        sealing.clone(),
+    ];
+    assert_eq!(needed("0.wst"), sorted(all));
+    home.json(&["key", "rewrap"]);
+    let signed_with_the_old = vec![old_signing.clone(), signing.clone(), sealing.clone()];
+    assert_eq!(needed("1.wst"), sorted(signed_with_the_old));
+    let current = rotate(&home);
+    assert_eq!(needed(BACKUP), sorted(vec![signing, sealing]));
+    // A key file without the former keys is enough for it.
+    for key in of_then.as_array().unwrap() {
+        home.json(&["key", "retire", key["id"].as_str().unwrap()]);
+    }
+    let other = another_with_keys_of(&home);
+    other.json(&["restore", BACKUP, "--keep-tokens"]);
+    assert!(admits(&other, &acme, &current));
+    // For one that holds a token signed with a former key it is not.
+    fs::copy(home.path("1.wst"), other.path(BACKUP)).unwrap();
+    fs::remove_file(other.database()).unwrap();
+    assert_refused(&other, &["--keep-tokens"], &old_signing);
+}
+
 /// What the current database knows better needs the keys of now, and not those of then.
 #[test]
 fn a_backup_from_before_a_key_was_retired_goes_over_its_own_database() {
