@@ -6,7 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Access, Action, workspace_ref};
 use crate::{
-    app::App, audit::Note, caller::Caller, error::AppError, live::Topic, time, workspaces,
+    app::App,
+    audit::{self, Note},
+    caller::Caller,
+    error::AppError,
+    live::Topic,
+    time, workspaces,
 };
 
 /// Archives a workspace. Doing it twice does no harm.
@@ -23,6 +28,9 @@ pub(crate) struct WorkspaceArchive {
 pub(crate) struct WorkspaceArchived {
     pub(crate) sessions_ended: usize,
     pub(crate) streams_severed: usize,
+    /// It was archived before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) was_archived: bool,
 }
 
 impl Action for WorkspaceArchive {
@@ -35,15 +43,12 @@ impl Action for WorkspaceArchive {
         Some(&mut self.workspace)
     }
 
-    fn note(&self) -> Option<Note> {
-        Some(Note::new("workspace.archive"))
-    }
-
     async fn run(self, app: &App, caller: &Caller) -> Result<WorkspaceArchived, AppError> {
         // Alone: a token that is being issued would otherwise outlive the workspace.
         let _alone = app.lifecycle().write().await;
         let workspace = workspace_ref::find(app, &self.workspace).await?;
-        if self.confirm.is_some_and(|typed| typed != workspace.name) {
+        let typed = self.confirm;
+        if typed.is_some_and(|typed| typed != workspace.name) {
             return Err(AppError::invalid(
                 "type the name of the workspace to archive it",
             ));
@@ -58,9 +63,15 @@ impl Action for WorkspaceArchive {
             .with_actor(caller.name())
             .revoke_all(&id)
             .await?;
-        app.live().announce(Some(&id), Topic::Settings);
-        tracing::info!(workspace = %id, "workspace archived");
+        if !workspace.archived {
+            // Here and not as the action's note: what was archived before is not archived again.
+            let note = Note::new("workspace.archive");
+            audit::record(app, caller, Some(id), note).await;
+            app.live().announce(Some(&id), Topic::Settings);
+            tracing::info!(workspace = %id, "workspace archived");
+        }
         Ok(WorkspaceArchived {
+            was_archived: workspace.archived,
             sessions_ended: ended.sessions,
             streams_severed: ended.streams,
         })

@@ -5,7 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Action, workspace_ref};
-use crate::{app::App, audit::Note, caller::Caller, error::AppError, live::Topic, workspaces};
+use crate::{
+    app::App,
+    audit::{self, Note},
+    caller::Caller,
+    error::AppError,
+    live::Topic,
+    workspaces,
+};
 
 /// Takes an archived workspace back among the others. Its tokens stay dead: it needs new ones.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -15,7 +22,11 @@ pub(crate) struct WorkspaceUnarchive {
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct WorkspaceUnarchived {}
+pub(crate) struct WorkspaceUnarchived {
+    /// It was not archived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) was_live: bool,
+}
 
 impl Action for WorkspaceUnarchive {
     type Outcome = WorkspaceUnarchived;
@@ -27,15 +38,11 @@ impl Action for WorkspaceUnarchive {
         Some(&mut self.workspace)
     }
 
-    fn note(&self) -> Option<Note> {
-        Some(Note::new("workspace.unarchive"))
-    }
-
-    async fn run(self, app: &App, _caller: &Caller) -> Result<WorkspaceUnarchived, AppError> {
+    async fn run(self, app: &App, caller: &Caller) -> Result<WorkspaceUnarchived, AppError> {
         let _alone = app.lifecycle().write().await;
         let workspace = workspace_ref::find(app, &self.workspace).await?;
         if !workspace.archived {
-            return Ok(WorkspaceUnarchived {});
+            return Ok(WorkspaceUnarchived { was_live: true });
         }
         let id = workspace.id;
         // An interrupted archiving may have left tokens alive that nobody expects any more.
@@ -43,8 +50,10 @@ impl Action for WorkspaceUnarchive {
         app.database()
             .write(move |transaction| workspaces::unarchive(transaction, &id))
             .await?;
+        // Here and not as the action's note: what was not archived is not taken back.
+        audit::record(app, caller, Some(id), Note::new("workspace.unarchive")).await;
         app.live().announce(Some(&id), Topic::Settings);
         tracing::info!(workspace = %id, "workspace taken back");
-        Ok(WorkspaceUnarchived {})
+        Ok(WorkspaceUnarchived { was_live: false })
     }
 }

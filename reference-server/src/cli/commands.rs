@@ -69,6 +69,9 @@ impl Run for WorkspaceCommand {
                     })
                     .await?;
                 output.outcome(&archived, |output, archived| {
+                    if archived.was_archived {
+                        return output.plain("it was archived before; nothing was changed\n");
+                    }
                     output.plain(&format!(
                         "archived; {}\n",
                         ended(archived.sessions_ended, archived.streams_severed)
@@ -78,7 +81,10 @@ impl Run for WorkspaceCommand {
             Self::Unarchive(workspace) => {
                 let workspace = workspace.into_reference();
                 let taken_back = runner.call(WorkspaceUnarchive { workspace }).await?;
-                output.outcome(&taken_back, |output, _| {
+                output.outcome(&taken_back, |output, taken_back| {
+                    if taken_back.was_live {
+                        return output.plain("it was not archived; nothing was changed\n");
+                    }
                     output.plain("taken back\n")?;
                     output.advice("it has no token: `wst token create` makes one");
                     Ok(())

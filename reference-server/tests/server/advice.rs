@@ -70,3 +70,32 @@ fn one_is_no_plural() {
     let done = home.run(&["workspace", "archive", "acme"]);
     assert_eq!(done.stdout, "archived; 0 sessions and 0 streams ended\n");
 }
+
+#[test]
+fn what_was_archived_before_is_not_archived_again() {
+    let home = Home::new();
+    let _server = home.serve();
+    home.create_workspace("acme");
+    for (verb, said) in [
+        ("archive", "archived; 0 sessions and 0 streams ended\n"),
+        ("archive", "it was archived before; nothing was changed\n"),
+        ("unarchive", "taken back\n"),
+        ("unarchive", "it was not archived; nothing was changed\n"),
+    ] {
+        let done = home.run(&["workspace", verb, "acme"]);
+        assert_eq!((done.code, done.stdout.as_str()), (0, said));
+    }
+    let audit = home.json(&["audit", "tail", "--workspace", "acme"]);
+    let actions = audit["entries"].as_array().unwrap().iter();
+    let actions: Vec<_> = actions
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "workspace.create",
+            "workspace.archive",
+            "workspace.unarchive"
+        ]
+    );
+}
