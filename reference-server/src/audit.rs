@@ -150,6 +150,7 @@ pub(crate) async fn list(
     if !(1..=1000).contains(&limit) {
         return Err(AppError::invalid("a limit is 1 to 1000"));
     }
+    filter.action.as_deref().map(check_action).transpose()?;
     let mut entries = app
         .database()
         .read(move |snapshot| select(snapshot, workspace.as_ref(), &filter, limit + 1))
@@ -161,6 +162,32 @@ pub(crate) async fn list(
         next_before: last.filter(|_| has_more),
         entries,
     })
+}
+
+/// Refuses an action or area of which there is never an entry: an empty list would pass for an answer.
+fn check_action(asked: &str) -> Result<(), AppError> {
+    let is_asked = |action: &&str| {
+        let below = action.strip_prefix(asked);
+        below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
+    };
+    if ACTIONS.iter().any(is_asked) {
+        return Ok(());
+    }
+    let area = asked.split_once('.').map_or(asked, |(area, _)| area);
+    let of_area = ACTIONS.iter().filter(|action| area_of(action) == area);
+    let mut known: Vec<&str> = of_area.copied().collect();
+    if known.is_empty() {
+        known = ACTIONS.iter().map(|action| area_of(action)).collect();
+        known.dedup();
+    }
+    Err(AppError::invalid(format!(
+        "no entry is of this action or area; there are {}",
+        known.join(", ")
+    )))
+}
+
+fn area_of(action: &str) -> &str {
+    action.split_once('.').map_or(action, |(area, _)| area)
 }
 
 /// To a workspace belong its own entries, and the logins of its members since they are members.
@@ -222,5 +249,113 @@ fn select(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// All actions of which there are entries.
+const ACTIONS: [&str; 38] = [
+    "account.join",
+    "account.login",
+    "account.logout",
+    "account.password",
+    "account.refused",
+    "account.rename",
+    "account.setup",
+    "approval.remove_rule",
+    "backup.restore",
+    "backup.write",
+    "connection.end",
+    "key.retire",
+    "key.rewrap",
+    "key.rotate",
+    "member.remove",
+    "member.set",
+    "task.assign",
+    "task.create",
+    "task.edit",
+    "task.move",
+    "task.reply",
+    "task.status",
+    "token.create",
+    "token.replace",
+    "token.revoke",
+    "token.rotate",
+    "transfer.accept",
+    "transfer.cancel",
+    "transfer.offer",
+    "user.add",
+    "user.link",
+    "user.password",
+    "user.update",
+    "workspace.archive",
+    "workspace.create",
+    "workspace.delete",
+    "workspace.unarchive",
+    "workspace.update",
+];
+
 /// Who did what nobody was let in for.
 pub(crate) const STRANGER: &str = "stranger";
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    /// Returns what the sources say after `mark`, up to the next quotation mark.
+    fn quoted_after(mark: &str, directory: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                quoted_after(mark, &path, found);
+            } else if path != Path::new(env!("CARGO_MANIFEST_DIR")).join("src/audit.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let pieces = text.split(mark).skip(1);
+                found.extend(pieces.map(|piece| piece.split('"').next().unwrap().to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_action_that_is_noted_can_be_asked_for() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut noted = Vec::new();
+        quoted_after("Note::new(\"", &sources, &mut noted);
+        let mut entering = Vec::new();
+        quoted_after(
+            "enter(transaction, &user, &origin, \"",
+            &sources,
+            &mut entering,
+        );
+        quoted_after(
+            "enter(transaction, &user.id, &origin, \"",
+            &sources,
+            &mut entering,
+        );
+        quoted_after(
+            "enter(transaction, &id, &origin, \"",
+            &sources,
+            &mut entering,
+        );
+        assert_eq!(entering.len(), 3);
+        noted.append(&mut entering);
+        noted.sort();
+        noted.dedup();
+        assert_eq!(noted, ACTIONS);
+    }
+
+    #[test]
+    fn an_action_that_nobody_notes_is_refused_and_the_known_ones_are_named() {
+        for known in ["token", "token.rotate", "account.login"] {
+            check_action(known).unwrap();
+        }
+        for (unknown, named) in [
+            ("nope", "backup, connection, key"),
+            ("tok", "token, transfer"),
+            ("token.", "token.create, token.replace"),
+            ("token.nope", "token.create, token.replace"),
+            ("", "account, approval"),
+        ] {
+            let told = check_action(unknown).unwrap_err().to_string();
+            assert!(told.contains(named), "{unknown}: {told}");
+        }
+    }
+}

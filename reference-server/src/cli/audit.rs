@@ -37,16 +37,15 @@ impl Run for AuditCommand {
 
 impl AuditOptions {
     async fn export(self, runner: &Runner, output: Output, format: Format) -> Result<(), AppError> {
+        let mut page = self.page(runner, None, PART).await?;
         output.plain(format.head())?;
-        let mut before = None;
         loop {
-            let page = self.page(runner, before, PART).await?;
             let lines: String = page.entries.iter().map(|e| format.line(e)).collect();
             output.plain(&lines)?;
-            before = page.next_before;
-            if before.is_none() {
+            if page.next_before.is_none() {
                 return Ok(());
             }
+            page = self.page(runner, page.next_before, PART).await?;
         }
     }
 

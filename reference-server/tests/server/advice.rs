@@ -99,3 +99,24 @@ fn what_was_archived_before_is_not_archived_again() {
         ]
     );
 }
+
+#[test]
+fn an_audit_list_of_an_action_that_there_is_not_is_an_error() {
+    let home = Home::new();
+    let _server = home.serve();
+    for verb in [&["tail"][..], &["export"], &["export", "--format", "csv"]] {
+        let done = home.run(&[&["audit"], verb, &["--action", "nope"]].concat());
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (2, ""),
+            "{}",
+            done.stderr
+        );
+        assert!(
+            done.stderr.contains("member, task, token"),
+            "{}",
+            done.stderr
+        );
+    }
+    assert_eq!(home.run(&["audit", "export", "--action", "key"]).code, 0);
+}
