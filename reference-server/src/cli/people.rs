@@ -53,29 +53,61 @@ impl Run for UserCommand {
                     user: name,
                     password: super::commands::read_line("a password")?,
                 };
-                show_changed(&runner.call(action).await?, output)
+                let changed = runner.call(action).await?;
+                show_changed(
+                    &changed,
+                    "has a new password, and all logins have ended",
+                    output,
+                )
             }
-            Self::Disable { name } => change(runner, output, name, None, Some(true)).await,
-            Self::Enable { name } => change(runner, output, name, None, Some(false)).await,
-            Self::Promote { name } => change(runner, output, name, Some(true), None).await,
-            Self::Demote { name } => change(runner, output, name, Some(false), None).await,
+            Self::Disable { name } => {
+                let words = "is locked out, and all logins have ended";
+                show_changed(
+                    &change(runner, name, None, Some(true)).await?,
+                    words,
+                    output,
+                )
+            }
+            Self::Enable { name } => {
+                let words = "may log in again";
+                show_changed(
+                    &change(runner, name, None, Some(false)).await?,
+                    words,
+                    output,
+                )
+            }
+            Self::Promote { name } => {
+                let words = "is an administrator";
+                show_changed(
+                    &change(runner, name, Some(true), None).await?,
+                    words,
+                    output,
+                )
+            }
+            Self::Demote { name } => {
+                let words = "is a plain user";
+                show_changed(
+                    &change(runner, name, Some(false), None).await?,
+                    words,
+                    output,
+                )
+            }
         }
     }
 }
 
 async fn change(
     runner: &Runner,
-    output: Output,
     user: String,
     is_administrator: Option<bool>,
     is_disabled: Option<bool>,
-) -> Result<(), AppError> {
+) -> Result<UserLine, AppError> {
     let action = UserUpdate {
         user,
         is_administrator,
         is_disabled,
     };
-    show_changed(&runner.call(action).await?, output)
+    runner.call(action).await
 }
 
 fn show_link(added: &UserAdded, output: Output) -> Result<(), AppError> {
@@ -89,15 +121,17 @@ fn show_link(added: &UserAdded, output: Output) -> Result<(), AppError> {
     })
 }
 
-fn show_changed(user: &UserLine, output: Output) -> Result<(), AppError> {
-    output.outcome(user, |output, user| output.plain(&line(user)))
+fn show_changed(user: &UserLine, words: &str, output: Output) -> Result<(), AppError> {
+    output.outcome(user, |output, user| {
+        output.plain(&format!("{} {words}\n", printable::line(&user.name)))
+    })
 }
 
 fn line(user: &UserLine) -> String {
-    let mut states = Vec::new();
-    if user.is_administrator {
-        states.push("administrator");
-    }
+    let mut states = vec![match user.is_administrator {
+        true => "administrator",
+        false => "user",
+    }];
     if user.is_disabled {
         states.push("locked out");
     }

@@ -120,3 +120,37 @@ fn an_audit_list_of_an_action_that_there_is_not_is_an_error() {
     }
     assert_eq!(home.run(&["audit", "export", "--action", "key"]).code, 0);
 }
+
+#[test]
+fn a_change_of_a_user_is_said_in_words() {
+    let home = Home::new();
+    let _server = home.serve();
+    home.json(&["user", "add", "root", "--administrator"]);
+    home.run_with_input(&["user", "passwd", "root"], "a few fine words");
+    home.json(&["user", "add", "grace"]);
+    for (verb, said) in [
+        (
+            "disable",
+            "grace is locked out, and all logins have ended\n",
+        ),
+        ("enable", "grace may log in again\n"),
+        ("promote", "grace is an administrator\n"),
+        ("demote", "grace is a plain user\n"),
+    ] {
+        assert_eq!(home.run(&["user", verb, "grace"]).stdout, said);
+    }
+    let list = home.run(&["user", "list"]).stdout;
+    assert!(
+        list.contains("  grace  user, has not chosen a password\n"),
+        "{list}"
+    );
+    assert!(list.contains("  root  administrator\n"), "{list}");
+    home.run(&["user", "disable", "grace"]);
+    let done = home.run(&["user", "login-link", "grace"]);
+    assert_eq!((done.code, done.stdout.as_str()), (1, ""));
+    assert!(
+        done.stderr.contains("`wst user enable NAME`"),
+        "{}",
+        done.stderr
+    );
+}
