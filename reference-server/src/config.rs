@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::{ArgMatches, Args, Parser, builder::BoolishValueParser, parser::ValueSource};
+use clap::{ArgMatches, Args, Command, Parser, builder::BoolishValueParser, parser::ValueSource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -192,7 +192,7 @@ impl ServerOptions {
     pub(crate) fn from_variables() -> Result<Self, AppError> {
         Variables::try_parse_from(["wst"])
             .map(|variables| variables.server)
-            .map_err(|error| AppError::usage(usage_message(&error.render().to_string())))
+            .map_err(|error| AppError::usage(usage_message(&error)))
     }
 }
 
@@ -386,12 +386,45 @@ fn check_database(database: Option<&str>) -> Result<(), AppError> {
 }
 
 /// Returns what clap has to say, without what it adds for its own: the last paragraph is about `--help`.
-pub(crate) fn usage_message(text: &str) -> String {
+pub(crate) fn usage_message(error: &clap::Error) -> String {
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    said_plainly(&error.render().to_string(), &arguments)
+}
+
+/// Clap takes what stands in a variable for an argument: it blames the option, and shows it in the usage line
+/// as if it had to be given.
+fn said_plainly(text: &str, arguments: &[String]) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text).trim();
     let text = text
         .strip_suffix("For more information, try '--help'.")
         .unwrap_or(text);
-    text.trim().to_owned()
+    let mut text = text.trim().to_owned();
+    let mut options = GlobalOptions::augment_args(ServerOptions::augment_args(Command::new("wst")));
+    // Before that, an option cannot be shown.
+    options.build();
+    for option in options.get_arguments() {
+        let (Some(long), Some(variable)) = (option.get_long(), option.get_env()) else {
+            continue;
+        };
+        let flag = format!("--{long}");
+        let is_given = |argument: &String| {
+            let rest = argument.strip_prefix(&flag);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        };
+        if arguments.iter().any(is_given) {
+            continue;
+        }
+        let shown = option.to_string();
+        let blamed = variable.to_string_lossy();
+        text = text.replace(&format!("'{shown}'"), &blamed);
+        if let Some(usage) = text.find("Usage: ") {
+            let without = text[usage..].replace(&format!(" {shown}"), "");
+            text.replace_range(usage.., &without);
+        }
+    }
+    text
 }
 
 fn all_parsed<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>

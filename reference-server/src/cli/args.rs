@@ -209,6 +209,9 @@ pub(super) enum TokenCommand {
         /// Only `-`, standard input: arguments are seen by every process of the machine
         #[arg(value_name = "-")]
         source: String,
+        /// End with exit code 1 if it is not current
+        #[arg(long)]
+        check: bool,
     },
 }
 
@@ -314,8 +317,10 @@ pub(super) struct EndedSlot {
 
 fn reason(word: &str) -> Result<Reason, String> {
     let mut all = Reason::ALL.into_iter();
-    all.find(|reason| reason.as_str() == word)
-        .ok_or_else(|| "no reason that is known: `--help` shows them".to_owned())
+    all.find(|reason| reason.as_str() == word).ok_or_else(|| {
+        let known = Reason::ALL.map(Reason::as_str);
+        format!("it can be {}", known.join(", "))
+    })
 }
 
 impl ArchivedWorkspace {

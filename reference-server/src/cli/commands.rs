@@ -107,7 +107,7 @@ impl Run for TokenCommand {
             }
             Self::Rotate(slot) => rotate(slot, runner, output).await,
             Self::Revoke(slot) => revoke(slot, runner, output).await,
-            Self::Inspect { source } => inspect(&source, runner, output).await,
+            Self::Inspect { source, check } => inspect(&source, check, runner, output).await,
         }
     }
 }
@@ -265,7 +265,12 @@ async fn revoke(asked: EndedSlot, runner: &Runner, output: Output) -> Result<(),
     })
 }
 
-async fn inspect(source: &str, runner: &Runner, output: Output) -> Result<(), AppError> {
+async fn inspect(
+    source: &str,
+    check: bool,
+    runner: &Runner,
+    output: Output,
+) -> Result<(), AppError> {
     // Not left to clap, who would quote what may be a token.
     if source != "-" {
         return Err(AppError::usage(
@@ -276,7 +281,12 @@ async fn inspect(source: &str, runner: &Runner, output: Output) -> Result<(), Ap
     let inspection = runner.call(TokenInspect { token }).await?;
     output.outcome(&inspection, |output, inspection| {
         output.plain(&inspection_lines(inspection))
-    })
+    })?;
+    // To look at a token that has ended is no failure; to rely on it is.
+    match check && !inspection.current {
+        true => Err(AppError::new(ErrorCode::Failed, "the token is not current")),
+        false => Ok(()),
+    }
 }
 
 async fn list_tasks(action: TaskList, runner: &Runner, output: Output) -> Result<(), AppError> {

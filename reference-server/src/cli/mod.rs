@@ -14,7 +14,7 @@ mod runner;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
+use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 
 use crate::{
     config::{self, Given, GlobalOptions, ServerOptions, Settings},
@@ -46,7 +46,11 @@ pub fn main() -> ExitCode {
 
 /// Parses the arguments of the process, and remembers which options stand there and not in variables.
 fn parse() -> Result<CommandLine, clap::Error> {
-    let matches = CommandLine::command().try_get_matches()?;
+    // It prints no JSON but an error's, so its help shows no option for it.
+    let hidden = Arg::new("json").long("json").action(ArgAction::SetTrue);
+    let command = CommandLine::command();
+    let command = command.mut_subcommand("serve", |serve| serve.arg(hidden.hide(true)));
+    let matches = command.try_get_matches()?;
     let mut command_line = CommandLine::from_arg_matches(&matches)?;
     command_line.global.given = Given::of(&matches);
     Ok(command_line)
@@ -108,9 +112,8 @@ fn explain(error: &clap::Error, output: Output) -> Result<(), AppError> {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Err(AppError::usage("a command is missing: `--help` shows all"));
     }
-    let text = error.render().to_string();
     if error.use_stderr() {
-        return Err(AppError::usage(config::usage_message(&text)));
+        return Err(AppError::usage(config::usage_message(error)));
     }
-    output.plain(&text)
+    output.plain(&error.render().to_string())
 }

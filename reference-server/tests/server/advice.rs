@@ -1,6 +1,6 @@
 //! What the command line says beside what it does: advice that fits what other faces say, and errors that help.
 
-use crate::common::{Home, text};
+use crate::common::{Done, Home, text};
 
 #[test]
 fn the_variable_of_a_token_is_named_after_the_workspace_s_name_however_it_is_given() {
@@ -153,4 +153,80 @@ fn a_change_of_a_user_is_said_in_words() {
         "{}",
         done.stderr
     );
+}
+
+#[test]
+fn looking_at_a_token_that_has_ended_fails_where_that_is_asked_for() {
+    let home = Home::new();
+    let _server = home.serve();
+    let acme = home.create_workspace("acme");
+    let check = ["token", "inspect", "-", "--check"];
+    let done = home.run_with_input(&check, &acme.secret);
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+    home.json(&["workspace", "archive", "acme"]);
+    for (arguments, code) in [(&check[..], 1), (&check[..3], 0)] {
+        let done = home.run_with_input(arguments, &acme.secret);
+        assert_eq!(done.code, code, "{}", done.stderr);
+        assert!(
+            done.stdout
+                .starts_with("not current: it was regenerated or revoked\n")
+        );
+    }
+}
+
+#[test]
+fn an_option_in_a_variable_is_called_by_its_name_and_is_not_shown_as_an_argument() {
+    let home = Home::new();
+    let said = |arguments: &[&str], variable: &str, value: &str| {
+        let mut command = home.command(arguments);
+        command.env(variable, value);
+        let done = Done::of(command);
+        assert_eq!(done.code, 2, "{}", done.stderr);
+        done.stderr
+    };
+    for command in [&["serve"][..], &["workspace", "list"]] {
+        let told = said(command, "WST_LISTEN", "nowhere");
+        assert!(told.contains("'nowhere' for WST_LISTEN"), "{told}");
+        assert!(!told.contains("--listen"), "{told}");
+    }
+    let told = said(&["serve", "--listen", "nowhere"], "WST_LOG", "info");
+    assert!(
+        told.contains("'nowhere' for '--listen <ADDRESS:PORT>'"),
+        "{told}"
+    );
+    let told = said(&["workspace", "create"], "WST_DATA_DIR", "elsewhere");
+    assert!(
+        told.ends_with("Usage: wst workspace create <NAME>\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_reason_that_there_is_not_is_told_which_there_are() {
+    let home = Home::new();
+    let done = home.run(&[
+        "token",
+        "rotate",
+        "--workspace",
+        "acme",
+        "--reason",
+        "because",
+    ]);
+    assert_eq!(done.code, 2);
+    assert!(
+        done.stderr.contains("committed, shared, suspicion"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn the_help_of_serve_shows_no_option_that_does_nothing_there() {
+    let home = Home::new();
+    for (command, shows) in [("serve", false), ("backup", true)] {
+        let done = home.run(&[command, "--help"]);
+        assert_eq!(done.stdout.contains("--json"), shows, "{command}");
+    }
+    let done = home.serve_in_vain(&["--json", "--public-url", "nowhere"]);
+    assert!(done.stderr.starts_with("{\"error\":"), "{}", done.stderr);
 }
