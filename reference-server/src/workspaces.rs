@@ -90,6 +90,7 @@ const CONTENTS: &[&str] = &[
     "replacements",
     "token_uses",
     "token_clients",
+    "token_holders",
     "token_rejections",
     "activity_hours",
 ];

@@ -6,10 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Access, Action, workspace_ref};
 use crate::{
-    activity::{
-        self,
-        store::{self, RejectedUse},
-    },
+    activity::store::{self, RejectedUse},
     app::App,
     caller::Caller,
     error::AppError,
@@ -35,11 +32,16 @@ pub(crate) struct RejectedLine {
     pub(crate) token: String,
     /// The generation that it was.
     pub(crate) generation: u64,
-    /// As people know it: `Claude Code`.
+    /// As people know it: `Claude Code`. Who used that generation from there under that agent, if that was
+    /// one client and no other; else the agent.
     pub(crate) client: String,
     /// As it names itself: `claude-code`. May be empty.
     pub(crate) client_name: String,
+    /// Of the one that is named.
     pub(crate) version: String,
+    /// The first product of the `User-Agent` of the refused requests: `python-httpx`. May be empty.
+    pub(crate) agent: String,
+    pub(crate) agent_version: String,
     /// There is none if it is unknown, or if there were too many to tell apart.
     pub(crate) address: Option<String>,
     pub(crate) times: u64,
@@ -47,7 +49,7 @@ pub(crate) struct RejectedLine {
     pub(crate) first_at: String,
     /// In RFC 3339.
     pub(crate) last_at: String,
-    /// `old token tried 14 times from 10.0.0.5, Claude Code`.
+    /// `old token tried 14 times from 10.0.0.5, Claude Code 2.1.330`.
     pub(crate) words: String,
 }
 
@@ -82,6 +84,8 @@ impl RejectedLine {
             client: rejected.client.title().to_owned(),
             client_name: rejected.client.name.clone(),
             version: rejected.client.version.clone(),
+            agent: rejected.agent.name.clone(),
+            agent_version: rejected.agent.version.clone(),
             address: rejected.address.map(|address| address.to_string()),
             times: rejected.times,
             first_at: time::rfc3339(rejected.first_at),
@@ -100,6 +104,8 @@ fn words(rejected: &RejectedUse) -> String {
         Some(address) => format!(" from {address}"),
         None => String::new(),
     };
-    let client = activity::title(&rejected.client.name);
-    format!("old token tried {times}{place}, {client}")
+    format!(
+        "old token tried {times}{place}, {}",
+        rejected.client.words()
+    )
 }

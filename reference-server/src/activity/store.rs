@@ -63,8 +63,11 @@ pub(crate) struct RejectedUse {
     pub(crate) slot: String,
     /// The generation that the token is of.
     pub(crate) generation: u64,
-    /// By the name it had while its token was good, if it is known from there.
+    /// Who held that generation there and under that agent, if that was one client and no other;
+    /// else the agent.
     pub(crate) client: Client,
+    /// What it calls itself in HTTP: all that a refused request says.
+    pub(crate) agent: Client,
     pub(crate) address: Option<IpAddr>,
     pub(crate) times: u64,
     /// Milliseconds since 1970.
@@ -115,6 +118,7 @@ impl Use {
     fn save(&self, transaction: &Transaction<'_>) -> Result<bool, DatabaseError> {
         let (workspace, slot) = (self.key.workspace.as_str(), self.key.name.as_str());
         let (generation, address) = (signed(self.generation), text(self.address));
+        self.save_holder(transaction)?;
         transaction
             .prepare_cached(
                 "INSERT INTO token_uses (workspace, slot, generation, at, client, version, address)
@@ -158,6 +162,56 @@ impl Use {
         forget_clients(transaction, workspace)?;
         Ok(added > 0)
     }
+
+    /// Notes who holds the generation, as far as a refused request could tell.
+    fn save_holder(&self, transaction: &Transaction<'_>) -> Result<(), DatabaseError> {
+        let workspace = self.key.workspace.as_str();
+        let (slot, generation) = (self.key.name.as_str(), signed(self.generation));
+        let known = transaction
+            .prepare_cached(
+                "UPDATE token_holders SET version = :version, last_at = max(last_at, :at)
+                 WHERE workspace = :workspace AND slot = :slot AND generation = :generation
+                     AND address = :address AND agent = :agent AND agent_version = :agent_version
+                     AND client = :client",
+            )?
+            .execute(named_params! {
+                ":workspace": workspace, ":slot": slot, ":generation": generation,
+                ":address": text(self.address), ":agent": self.agent.name,
+                ":agent_version": self.agent.version, ":client": self.client.name,
+                ":version": self.client.version, ":at": self.at,
+            })?;
+        if known > 0 {
+            return Ok(());
+        }
+        transaction
+            .prepare_cached(
+                "INSERT INTO token_holders (workspace, slot, generation, address, agent,
+                     agent_version, client, version, last_at)
+                 SELECT :workspace, :slot, :generation, :address, :agent, :agent_version, :client,
+                     :version, :at
+                 WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = :workspace)",
+            )?
+            .execute(named_params! {
+                ":workspace": workspace, ":slot": slot, ":generation": generation,
+                ":address": text(self.address), ":agent": self.agent.name,
+                ":agent_version": self.agent.version, ":client": self.client.name,
+                ":version": self.client.version, ":at": self.at,
+            })?;
+        forget_holders(transaction, workspace)
+    }
+}
+
+/// Forgets the holders that a workspace has not seen for longest, if there are too many.
+fn forget_holders(transaction: &Transaction<'_>, workspace: &str) -> Result<(), DatabaseError> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM token_holders
+             WHERE (workspace, slot, generation, address, agent, agent_version, client) IN (
+                 SELECT workspace, slot, generation, address, agent, agent_version, client
+                 FROM token_holders WHERE workspace = ?1 ORDER BY last_at DESC LIMIT -1 OFFSET ?2)",
+        )?
+        .execute(params![workspace, MAX_HOLDERS])?;
+    Ok(())
 }
 
 /// Forgets the clients that a workspace has not seen for longest, if there are too many.
@@ -199,10 +253,9 @@ fn add_to_attempt(
 ) -> Result<bool, DatabaseError> {
     let known = transaction
         .prepare_cached(
-            "UPDATE token_rejections SET times = times + :times, last_at = max(last_at, :last),
-                 version = :version
+            "UPDATE token_rejections SET times = times + :times, last_at = max(last_at, :last)
              WHERE workspace = :workspace AND slot = :slot AND generation = :generation
-                 AND address = :address AND agent = :agent",
+                 AND address = :address AND agent = :agent AND version = :version",
         )?
         .execute(named_params! {
             ":workspace": attempt.key.workspace.as_str(), ":slot": attempt.key.name.as_str(),
@@ -329,27 +382,39 @@ fn known_client(row: &Row<'_>) -> rusqlite::Result<KnownClient> {
 
 /// Returns the refused uses of old tokens of a workspace, the last one first.
 ///
-/// All that a refused request says of its client is its agent. Who used the slot under that agent from
-/// there, while the token was good, is most likely whom it is of.
+/// All that a refused request says of its client is its agent. If one client, and no other, used that very
+/// generation under that agent from there, it is called by the name that it gave then; a client that has
+/// used another generation alone is not to be blamed. Both names are the client's own words.
 pub(crate) fn rejected_uses(
     connection: &Connection,
     workspace: &WorkspaceId,
 ) -> Result<Vec<RejectedUse>, DatabaseError> {
     let mut statement = connection.prepare_cached(
-        "SELECT slot, generation, address, version, times, first_at, last_at, ifnull(
-             (SELECT known.client FROM token_clients AS known
-              WHERE known.workspace = refused.workspace AND known.slot = refused.slot
-                  AND known.agent = refused.agent AND known.address = refused.address
-                  AND refused.address <> ''
-              ORDER BY known.last_at DESC LIMIT 1), agent) AS client
-         FROM token_rejections AS refused WHERE workspace = ?1
-         ORDER BY last_at DESC, slot, generation DESC, address",
+        "SELECT refused.slot, refused.generation, refused.address, refused.agent,
+             refused.version AS agent_version, times, first_at, refused.last_at,
+             ifnull(holder.client, refused.agent) AS client,
+             ifnull(holder.version, refused.version) AS version
+         FROM token_rejections AS refused LEFT JOIN (
+             SELECT slot, generation, address, agent, agent_version, max(client) AS client,
+                 max(version) AS version
+             FROM token_holders WHERE workspace = ?1 AND address <> ''
+             GROUP BY slot, generation, address, agent, agent_version HAVING count(*) = 1) AS holder
+         ON holder.slot = refused.slot AND holder.generation = refused.generation
+             AND holder.address = refused.address AND holder.agent = refused.agent
+             AND holder.agent_version = refused.version
+         WHERE refused.workspace = ?1
+         ORDER BY refused.last_at DESC, refused.slot, refused.generation DESC, refused.address,
+             refused.agent, refused.version",
     )?;
     let rows = statement.query_map([workspace.as_str()], |row| {
         Ok(RejectedUse {
             slot: row.get("slot")?,
             generation: unsigned(row, "generation")?,
             client: client(row)?,
+            agent: Client {
+                name: row.get("agent")?,
+                version: row.get("agent_version")?,
+            },
             address: address(row)?,
             times: unsigned(row, "times")?,
             first_at: row.get("first_at")?,
@@ -425,6 +490,9 @@ const TRAIL_KEPT: i64 = 90 * 24 * MILLIS_PER_HOUR;
 
 /// How many clients of a workspace are remembered.
 const MAX_CLIENTS: i64 = 500;
+
+/// How many holders of generations are remembered of a workspace.
+const MAX_HOLDERS: i64 = 500;
 
 /// How many refused uses of a workspace are told apart.
 const MAX_ATTEMPTS: i64 = 200;

@@ -269,6 +269,66 @@ async fn a_refused_client_is_called_as_when_its_token_was_good() {
 }
 
 #[tokio::test]
+async fn a_refused_use_is_blamed_on_who_held_that_generation_alone() {
+    let fixture = Fixture::new().await;
+    let of_generation = |generation, client, place| Use {
+        generation,
+        agent: Client::new("python-httpx", "0.27"),
+        ..used(client, place, 100)
+    };
+    let tried = |generation, agent_version, place| {
+        let (attempt, times) = attempt(slot(), place);
+        let agent = Client::new("python-httpx", agent_version);
+        let attempt = trail::Attempt {
+            generation,
+            agent,
+            ..attempt
+        };
+        (attempt, times)
+    };
+    let batch = Batch {
+        uses: vec![
+            of_generation(1, "bot-b", 1),
+            of_generation(2, "innocent", 1),
+            of_generation(1, "one", 2),
+            of_generation(1, "other", 2),
+            of_generation(2, "later", 3),
+        ],
+        trail: vec![
+            tried(1, "0.27", 1),
+            tried(1, "0.28", 1),
+            tried(1, "0.27", 2),
+            tried(1, "0.27", 3),
+        ],
+        ..Batch::default()
+    };
+    fixture.save(batch).await;
+    let trail = fixture.trail().await;
+    let mut words: Vec<_> = trail
+        .iter()
+        .map(|one| {
+            assert_eq!(one.agent.name, "python-httpx");
+            (
+                one.address.unwrap().to_string(),
+                &*one.agent.version,
+                one.client.words(),
+            )
+        })
+        .collect();
+    words.sort();
+    let expected = [
+        ("0.0.0.1", "0.27", "bot-b 1"),
+        ("0.0.0.1", "0.28", "python-httpx 0.28"),
+        // Two held it under that name, and nobody can tell which of them this is.
+        ("0.0.0.2", "0.27", "python-httpx 0.27"),
+        // Who came with the new token has nothing to do with the old one.
+        ("0.0.0.3", "0.27", "python-httpx 0.27"),
+    ];
+    let expected = expected.map(|(place, version, who)| (place.into(), version, who.into()));
+    assert_eq!(words, expected);
+}
+
+#[tokio::test]
 async fn a_flood_of_old_tokens_fills_no_table_and_is_counted() {
     let fixture = Fixture::new().await;
     for _ in 0..2 {
@@ -299,6 +359,12 @@ async fn clients_fill_no_table() {
     let clients = fixture.clients().await;
     assert_eq!(clients.len(), 500);
     assert_eq!(clients[0].address, Some(address(599)));
+    let count = |snapshot: &rusqlite::Transaction<'_>| -> Result<(i64, i64), DatabaseError> {
+        let sql = "SELECT count(*), min(last_at) FROM token_holders";
+        Ok(snapshot.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    };
+    let holders = fixture.database.read(count).await.unwrap();
+    assert_eq!(holders, (500, 100), "the latest");
 }
 
 #[tokio::test]
@@ -323,7 +389,8 @@ async fn nothing_is_kept_of_workspaces_that_there_are_not() {
     let count = |snapshot: &rusqlite::Transaction<'_>| -> Result<i64, DatabaseError> {
         Ok(snapshot.query_row(
             "SELECT (SELECT count(*) FROM token_uses) + (SELECT count(*) FROM token_clients)
-                 + (SELECT count(*) FROM token_rejections) + (SELECT count(*) FROM activity_hours)",
+                 + (SELECT count(*) FROM token_rejections) + (SELECT count(*) FROM activity_hours)
+                 + (SELECT count(*) FROM token_holders)",
             [],
             |row| row.get(0),
         )?)

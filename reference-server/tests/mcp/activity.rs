@@ -164,7 +164,7 @@ async fn the_retries_of_an_old_token_leave_a_trail_and_its_client_comes_back() {
     assert_eq!(rejected.len(), 1, "{rejected:?}");
     assert_eq!(
         rejected[0]["words"],
-        "old token tried 3 times from 127.0.0.1, Claude Code"
+        "old token tried 3 times from 127.0.0.1, Claude Code 2.1.330"
     );
     assert_eq!(rejected[0]["token"], "primary");
     assert_eq!(rejected[0]["generation"], 1);

@@ -1,0 +1,33 @@
+-- Version 6: who held which generation of a token.
+
+-- Under which name a generation was used, by agent and address: what tells whose a refused use is.
+CREATE TABLE token_holders (
+    workspace     TEXT NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    slot          TEXT NOT NULL,
+    generation    INTEGER NOT NULL,
+    address       TEXT NOT NULL,
+    agent         TEXT NOT NULL,
+    agent_version TEXT NOT NULL,
+    client        TEXT NOT NULL,
+    -- Of the last use.
+    version       TEXT NOT NULL,
+    last_at       INTEGER NOT NULL,
+    PRIMARY KEY (workspace, slot, generation, address, agent, agent_version, client)
+) STRICT, WITHOUT ROWID;
+
+-- Two versions of one program are two: each has a row of its own.
+ALTER TABLE token_rejections RENAME TO token_rejections_before;
+CREATE TABLE token_rejections (
+    workspace  TEXT NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    slot       TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    address    TEXT NOT NULL,
+    agent      TEXT NOT NULL,
+    version    TEXT NOT NULL,
+    times      INTEGER NOT NULL,
+    first_at   INTEGER NOT NULL,
+    last_at    INTEGER NOT NULL,
+    PRIMARY KEY (workspace, slot, generation, address, agent, version)
+) STRICT, WITHOUT ROWID;
+INSERT INTO token_rejections SELECT * FROM token_rejections_before;
+DROP TABLE token_rejections_before;
