@@ -131,7 +131,7 @@ pub(crate) use token_clients::{ClientLine, TokenClients};
 pub(crate) use token_create::{TokenCreate, TokenCreated};
 pub(crate) use token_history::{HistoryLine, TokenHistory};
 pub(crate) use token_inspect::{Inspection, TokenInspect};
-pub(crate) use token_list::{TokenLine, TokenList};
+pub(crate) use token_list::{LastUsed, TokenLine, TokenList};
 pub(crate) use token_reminders::{Reminder, ReminderKind, TokenReminders};
 pub(crate) use token_replace::TokenReplace;
 pub(crate) use token_revoke::TokenRevoke;

@@ -10,10 +10,7 @@ use tower_workspace_token::{
 
 use super::{Access, Action, workspace_ref};
 use crate::{
-    activity::{
-        self,
-        store::{self, LastUse},
-    },
+    activity::store::{self, LastUse},
     app::App,
     caller::Caller,
     error::AppError,
@@ -45,6 +42,9 @@ pub(crate) struct TokenLine {
     pub(crate) last_used_at: Option<String>,
     /// The same, with what is known of who used it.
     pub(crate) last_used: Option<LastUsed>,
+    /// When the generation before was last used, and by whom: what is asked of a token that was regenerated
+    /// or revoked because somebody else may have had it. Nothing if it never was, or if that is not known.
+    pub(crate) last_used_before: Option<LastUsedBefore>,
     /// Who made this generation, or ended it.
     pub(crate) created_by: Option<String>,
     /// How many live connections there are.
@@ -60,6 +60,15 @@ pub(crate) struct LastUsed {
     pub(crate) client: Option<String>,
     pub(crate) version: Option<String>,
     pub(crate) address: Option<String>,
+}
+
+/// The last use of an earlier generation of a token.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LastUsedBefore {
+    /// The latest that was used and is over.
+    pub(crate) generation: u64,
+    #[serde(flatten)]
+    pub(crate) used: LastUsed,
 }
 
 impl Action for TokenList {
@@ -83,12 +92,12 @@ impl Action for TokenList {
         let live = app.activity().connections(&id);
         let mut lines = Vec::with_capacity(tokens.len());
         for token in &tokens {
-            let last_use = last_uses.get(token.name.as_str());
+            let last_uses = last_uses.get(token.name.as_str());
             let connections = live.iter().filter(|seen| seen.key.name == token.name);
             lines.push(TokenLine {
                 created_by: created_by(app, &id, token).await?,
                 connections: connections.count(),
-                ..TokenLine::of(token, last_use)
+                ..TokenLine::of(token, last_uses.map_or(&[], Vec::as_slice))
             });
         }
         Ok(TokenLines { tokens: lines })
@@ -108,24 +117,31 @@ async fn created_by(
 }
 
 impl TokenLine {
-    fn of(token: &TokenSummary, last_use: Option<&LastUse>) -> Self {
+    /// Of the uses, that of the latest generation is the first.
+    fn of(token: &TokenSummary, last_uses: &[LastUse]) -> Self {
+        let generation = token.generation.number();
         let state = match token.state {
             TokenState::Active => "active",
             TokenState::Revoked => "revoked",
         };
         // One counts who was let in, the other who reached the tools: a use is what either has seen.
-        let last_use = last_use.filter(|last_use| last_use.generation == token.generation.number());
+        let last_use = last_uses.iter().find(|used| used.generation == generation);
+        let before = last_uses.iter().find(|used| used.generation < generation);
         let counted = token.last_used_at.map(time::column);
         let at = counted.max(last_use.map(|last_use| last_use.at));
         let at = at.map(time::rfc3339);
         Self {
             id: token.id.to_string(),
             name: token.name.to_string(),
-            generation: token.generation.number(),
+            generation,
             state: state.to_owned(),
             created_at: time::show(token.changed_at),
             last_used: at.clone().map(|at| LastUsed::of(at, last_use)),
             last_used_at: at,
+            last_used_before: before.map(|before| LastUsedBefore {
+                generation: before.generation,
+                used: LastUsed::of(time::rfc3339(before.at), Some(before)),
+            }),
             created_by: None,
             connections: 0,
         }
@@ -134,14 +150,32 @@ impl TokenLine {
 
 impl LastUsed {
     fn of(at: String, last_use: Option<&LastUse>) -> Self {
-        let version = last_use.map(|last_use| last_use.client.version.clone());
+        let client = last_use.and_then(|last_use| last_use.client.as_ref());
+        let version = client.map(|client| client.version.clone());
         Self {
             at,
-            client: last_use.map(|last_use| activity::title(&last_use.client.name).to_owned()),
+            client: client.map(|client| client.title().to_owned()),
             version: version.filter(|version| !version.is_empty()),
             address: last_use
                 .and_then(|last_use| last_use.address)
                 .map(|address| address.to_string()),
         }
+    }
+
+    /// Says who it was, as in `by Claude Code 2.1.330 at 10.0.0.5`; nothing if that is not known.
+    pub(crate) fn by_whom(&self) -> String {
+        let parts = [
+            ("by", &self.client),
+            ("", &self.version),
+            ("at", &self.address),
+        ];
+        let known = parts
+            .iter()
+            .filter_map(|(word, part)| Some((word, part.as_ref()?)));
+        let words: Vec<&str> = known
+            .flat_map(|(word, part)| [*word, part.as_str()])
+            .filter(|word| !word.is_empty())
+            .collect();
+        words.join(" ")
     }
 }

@@ -5,7 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::id::SlotKey;
 
-use super::{Access, Action, Reason, token_create::parse_name, token_slot, workspace_ref};
+use super::{
+    Access, Action, Reason,
+    token_create::parse_name,
+    token_slot::{self, Counted},
+    workspace_ref,
+};
 use crate::{app::App, audit::Note, caller::Caller, error::AppError, live::Topic, replacements};
 
 /// Ends the live token `name` of a workspace.
@@ -48,6 +53,7 @@ impl Action for TokenRevoke {
     async fn run(self, app: &App, caller: &Caller) -> Result<TokenRevoked, AppError> {
         let name = parse_name(&self.name)?;
         let id = workspace_ref::find(app, &self.workspace).await?.id;
+        let counted = Counted::of(app, &id, &name).await?;
         let receipt = app
             .authority_of(caller, self.reason)
             .revoke(&id, &name)
@@ -57,6 +63,9 @@ impl Action for TokenRevoke {
         app.tasks().remove_rules_of(&id, &name).await?;
         let key = SlotKey::new(id, name);
         app.activity().superseded(&key, true, &receipt.ended);
+        if let Some(counted) = counted {
+            counted.keep(app).await;
+        }
         app.database()
             .write(move |transaction| replacements::end(transaction, &id, name.as_str()))
             .await?;

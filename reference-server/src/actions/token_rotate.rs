@@ -9,7 +9,9 @@ use tower_workspace_token::{
 };
 
 use super::{
-    Access, Action, ConnectionLine, Reason, Secret, token_create::parse_name, token_slot,
+    Access, Action, ConnectionLine, Reason, Secret,
+    token_create::parse_name,
+    token_slot::{self, Counted},
     workspace_ref,
 };
 use crate::{
@@ -72,6 +74,7 @@ impl Action for TokenRotate {
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
         let key = SlotKey::new(id, name);
         let connected = app.activity().connections_of(&key);
+        let counted = Counted::of(app, &id, &name).await?;
         let authority = app.authority_of(caller, self.reason);
         let receipt = match self.generation {
             None => authority.rotate(&id, &name).await,
@@ -85,6 +88,9 @@ impl Action for TokenRotate {
             _ => token_slot::explain(error),
         })?;
         app.activity().superseded(&key, false, &receipt.ended);
+        if let Some(counted) = counted {
+            counted.keep(app).await;
+        }
         let (generation, ended) = (receipt.token.generation(), receipt.ended);
         tracing::info!(
             workspace = %id, token = %name, %generation,

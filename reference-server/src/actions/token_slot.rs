@@ -1,8 +1,49 @@
-//! What goes wrong with a token's name, and what helps.
+//! What actions on one token share: the words for what goes wrong, and its last use before it ends.
 
-use tower_workspace_token::error::{Error as TokenError, ErrorKind};
+use tower_workspace_token::{
+    TokenName,
+    error::{Error as TokenError, ErrorKind},
+    id::{SlotKey, WorkspaceId},
+};
 
-use crate::error::{AppError, ErrorCode};
+use crate::{
+    app::App,
+    error::{AppError, ErrorCode},
+    time,
+};
+
+/// When a generation was last used, as the store of tokens has counted it until its end.
+pub(super) struct Counted {
+    key: SlotKey,
+    generation: u64,
+    at: i64,
+}
+
+impl Counted {
+    /// Asks for it before the generation ends; nothing if it was never used.
+    pub(super) async fn of(
+        app: &App,
+        workspace: &WorkspaceId,
+        name: &TokenName,
+    ) -> Result<Option<Self>, AppError> {
+        let tokens = app.authority().list(workspace).await?;
+        let token = tokens.iter().find(|token| token.name == *name);
+        Ok(token.and_then(|token| {
+            Some(Self {
+                key: SlotKey::new(*workspace, *name),
+                generation: token.generation.number(),
+                at: time::column(token.last_used_at?),
+            })
+        }))
+    }
+
+    /// Keeps it beyond the end of the generation.
+    pub(super) async fn keep(self, app: &App) {
+        app.activity()
+            .note_counted(app.database(), self.key, self.generation, self.at)
+            .await;
+    }
+}
 
 /// Says what to do where there is a live token already, or none.
 pub(super) fn explain(error: TokenError) -> AppError {

@@ -32,7 +32,7 @@ use tower_workspace_token::{
     session::SessionHandle,
 };
 
-pub(crate) use client::{Client, title};
+pub(crate) use client::Client;
 pub(crate) use connections::Seen;
 pub(crate) use figures::describe as describe_figures;
 pub(crate) use tally::TallyLayer;
@@ -157,6 +157,23 @@ impl Activity {
         self.sweep(time::now());
         let live = &self.shared.live;
         live.announce(Some(&key.workspace), Topic::Tokens);
+    }
+
+    /// Writes when a generation that is over was last used, as the store of tokens has counted it: with
+    /// the generation, that is forgotten there. A failure is logged: the token is dead all the same.
+    pub(crate) async fn note_counted(
+        &self,
+        database: &Database,
+        key: SlotKey,
+        generation: u64,
+        at: i64,
+    ) {
+        let work = move |transaction: &rusqlite::Transaction<'_>| {
+            store::save_counted(transaction, &key, generation, at)
+        };
+        if let Err(error) = database.write(work).await {
+            tracing::warn!("the last use of an old token was not saved: {error}");
+        }
     }
 
     /// Begins to keep the tables and the pages up to date.

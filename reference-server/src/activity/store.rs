@@ -34,13 +34,14 @@ pub(super) struct Use {
     pub(super) at: i64,
 }
 
-/// The last use of a slot.
+/// The last use of a generation of a slot.
 #[derive(Clone, Debug)]
 pub(crate) struct LastUse {
     pub(crate) generation: u64,
     /// Milliseconds since 1970.
     pub(crate) at: i64,
-    pub(crate) client: Client,
+    /// Nothing if all that is known is that somebody was let in.
+    pub(crate) client: Option<Client>,
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -124,15 +125,16 @@ impl Use {
                 "INSERT INTO token_uses (workspace, slot, generation, at, client, version, address)
                  SELECT :workspace, :slot, :generation, :at, :client, :version, :address
                  WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = :workspace)
-                 ON CONFLICT (workspace, slot) DO UPDATE SET generation = :generation, at = :at,
+                 ON CONFLICT (workspace, slot, generation) DO UPDATE SET at = :at,
                      client = :client, version = :version, address = :address
-                 WHERE at <= :at",
+                 WHERE ifnull(at, 0) <= :at",
             )?
             .execute(named_params! {
                 ":workspace": workspace, ":slot": slot, ":generation": generation,
                 ":at": self.at, ":client": self.client.name, ":version": self.client.version,
                 ":address": address,
             })?;
+        forget_uses(transaction, &self.key)?;
         let known = transaction
             .prepare_cached(
                 "UPDATE token_clients SET agent = :agent, version = :version,
@@ -211,6 +213,40 @@ fn forget_holders(transaction: &Transaction<'_>, workspace: &str) -> Result<(), 
                  FROM token_holders WHERE workspace = ?1 ORDER BY last_at DESC LIMIT -1 OFFSET ?2)",
         )?
         .execute(params![workspace, MAX_HOLDERS])?;
+    Ok(())
+}
+
+/// Writes that a generation was used at `at`, by whomever: what the store of tokens has counted of it, and
+/// forgets with the generation.
+pub(super) fn save_counted(
+    transaction: &Transaction<'_>,
+    key: &SlotKey,
+    generation: u64,
+    at: i64,
+) -> Result<(), DatabaseError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO token_uses (workspace, slot, generation, client, version, address, counted_at)
+             SELECT :workspace, :slot, :generation, '', '', '', :at
+             WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = :workspace)
+             ON CONFLICT (workspace, slot, generation) DO UPDATE SET counted_at = :at",
+        )?
+        .execute(named_params! {
+            ":workspace": key.workspace.as_str(), ":slot": key.name.as_str(),
+            ":generation": signed(generation), ":at": at,
+        })?;
+    forget_uses(transaction, key)
+}
+
+/// Keeps of a slot the last uses of the two latest generations that had any.
+fn forget_uses(transaction: &Transaction<'_>, key: &SlotKey) -> Result<(), DatabaseError> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM token_uses WHERE workspace = ?1 AND slot = ?2 AND generation NOT IN (
+                 SELECT generation FROM token_uses WHERE workspace = ?1 AND slot = ?2
+                 ORDER BY generation DESC LIMIT 2)",
+        )?
+        .execute(params![key.workspace.as_str(), key.name.as_str()])?;
     Ok(())
 }
 
@@ -317,24 +353,33 @@ pub(super) fn prune(transaction: &Transaction<'_>, now: i64) -> Result<(), Datab
     Ok(())
 }
 
-/// Returns the last use of each slot of a workspace, by the slot's name.
+/// Returns the last uses of the generations of each slot of a workspace, by the slot's name, the latest
+/// generation first.
 pub(crate) fn last_uses(
     connection: &Connection,
     workspace: &WorkspaceId,
-) -> Result<HashMap<String, LastUse>, DatabaseError> {
+) -> Result<HashMap<String, Vec<LastUse>>, DatabaseError> {
     let mut statement = connection.prepare_cached(
-        "SELECT slot, generation, at, client, version, address FROM token_uses WHERE workspace = ?1",
+        "SELECT slot, generation, at, client, version, address, counted_at FROM token_uses
+         WHERE workspace = ?1 ORDER BY slot, generation DESC",
     )?;
     let rows = statement.query_map([workspace.as_str()], |row| {
+        let (at, counted_at): (Option<i64>, Option<i64>) = (row.get("at")?, row.get("counted_at")?);
+        let client = client(row)?;
         let last_use = LastUse {
             generation: unsigned(row, "generation")?,
-            at: row.get("at")?,
-            client: client(row)?,
+            at: at.max(counted_at).unwrap_or_default(),
+            client: at.map(|_| client),
             address: address(row)?,
         };
         Ok((row.get("slot")?, last_use))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut uses: HashMap<String, Vec<LastUse>> = HashMap::new();
+    for row in rows {
+        let (slot, last_use) = row?;
+        uses.entry(slot).or_default().push(last_use);
+    }
+    Ok(uses)
 }
 
 /// Returns the clients that have used tokens of a workspace, the one that was seen last first.

@@ -247,7 +247,61 @@ async fn an_older_use_that_is_saved_late_is_not_the_last_one() {
     }
     let read = |snapshot: &rusqlite::Transaction<'_>| store::last_uses(snapshot, &acme());
     let last = fixture.database.read(read).await.unwrap();
-    assert_eq!(last["primary"].client.name, "late");
+    assert_eq!(last["primary"][0].client.as_ref().unwrap().name, "late");
+}
+
+#[tokio::test]
+async fn the_last_uses_of_the_two_latest_generations_are_kept() {
+    let fixture = Fixture::new().await;
+    for (generation, client, at) in [
+        (1, "a", 100),
+        (2, "b", 200),
+        (1, "late", 210),
+        (3, "c", 300),
+    ] {
+        let batch = Batch {
+            uses: vec![Use {
+                generation,
+                ..used(client, 1, at)
+            }],
+            ..Batch::default()
+        };
+        fixture.save(batch).await;
+    }
+    // What the store has counted tells when, and not who; it takes no name away, and keeps none away that
+    // is saved late.
+    for (generation, at) in [(2, 250), (3, 50)] {
+        let (activity, database) = (&fixture.activity, &fixture.database);
+        activity
+            .note_counted(database, slot(), generation, at)
+            .await;
+    }
+    let last = || async {
+        let read = |snapshot: &rusqlite::Transaction<'_>| store::last_uses(snapshot, &acme());
+        let mut last = fixture.database.read(read).await.unwrap();
+        let uses = last.remove("primary").unwrap().into_iter();
+        let fields = |one: store::LastUse| {
+            let client = one.client.map(|client| client.name);
+            (one.generation, one.at, client)
+        };
+        uses.map(fields).collect::<Vec<_>>()
+    };
+    let (b, c) = (Some("b".to_owned()), Some("c".to_owned()));
+    assert_eq!(last().await, [(3, 300, c.clone()), (2, 250, b)]);
+    let (activity, database) = (&fixture.activity, &fixture.database);
+    activity.note_counted(database, slot(), 4, 400).await;
+    assert_eq!(last().await, [(4, 400, None), (3, 300, c.clone())]);
+    let late = Use {
+        generation: 4,
+        ..used("d", 1, 390)
+    };
+    let batch = Batch {
+        uses: vec![late],
+        ..Batch::default()
+    };
+    fixture.save(batch).await;
+    let d = Some("d".to_owned());
+    assert_eq!(last().await, [(4, 400, d), (3, 300, c)]);
 }
 
 #[tokio::test]

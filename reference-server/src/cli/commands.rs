@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     actions::{
-        Inspection, Secret, ShownMessage, TaskAdd, TaskAssign, TaskChanged, TaskList, TaskReply,
-        TaskSetStatus, TaskShow, TaskShown, TokenCreate, TokenInspect, TokenLine, TokenList,
-        TokenRevoke, TokenRotate, WorkspaceArchive, WorkspaceCreate, WorkspaceLine, WorkspaceList,
-        WorkspaceShow, WorkspaceUnarchive,
+        Inspection, LastUsed, Secret, ShownMessage, TaskAdd, TaskAssign, TaskChanged, TaskList,
+        TaskReply, TaskSetStatus, TaskShow, TaskShown, TokenCreate, TokenInspect, TokenLine,
+        TokenList, TokenRevoke, TokenRotate, WorkspaceArchive, WorkspaceCreate, WorkspaceLine,
+        WorkspaceList, WorkspaceShow, WorkspaceUnarchive,
     },
     error::{AppError, ErrorCode},
     tasks::TaskCard,
@@ -381,13 +381,23 @@ fn workspace_line(workspace: &WorkspaceLine) -> String {
 }
 
 fn token_line(token: &TokenLine) -> String {
+    let used = |used: &LastUsed| {
+        let words = format!("{} {}", used.at, used.by_whom());
+        printable::line(words.trim_end())
+    };
+    let last_used = token.last_used.as_ref().map(used);
+    let before = token.last_used_before.as_ref().map(|before| {
+        let (generation, used) = (before.generation, used(&before.used));
+        format!(" (generation {generation} was last used {used})")
+    });
     format!(
-        "{}  {:7}  generation {}  since {}  last used {}  {}",
+        "{}  {:7}  generation {}  since {}  last used {}{}  {}",
         token.id,
         token.state,
         token.generation,
         token.created_at,
-        token.last_used_at.as_deref().unwrap_or("never"),
+        last_used.as_deref().unwrap_or("never"),
+        before.unwrap_or_default(),
         token.name,
     )
 }

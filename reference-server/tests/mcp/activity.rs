@@ -215,11 +215,50 @@ async fn the_last_use_of_a_token_is_told_and_outlives_the_server() {
     let World { home, server, acme } = world;
     server.stop(Signal::TERM);
     let server = home.serve();
-    let world = World { home, server, acme };
+    let mut world = World { home, server, acme };
     let token = world.token().await;
     assert_eq!(token["last_used"]["client"], "last");
     assert_eq!(token["connections"], 0);
-    world.rotate();
+    world.acme.secret = text(&world.rotate()["secret"]);
     let token = world.token().await;
     assert_eq!(token["last_used"], Value::Null, "of this generation");
+    assert_eq!(token["generation"], 2);
+    let before = &token["last_used_before"];
+    assert_eq!(before["generation"], 1);
+    assert_eq!(
+        (&before["client"], &before["version"], &before["address"]),
+        (&json!("last"), &json!("7"), &json!("127.0.0.1"))
+    );
+    assert!(text(&before["at"]).ends_with('Z'));
+    let list = ["token", "list", "--workspace", &world.acme.id];
+    let shown = world.home.run(&list).stdout;
+    assert!(
+        shown.contains("last used never (generation 1 was last used 20"),
+        "{shown}"
+    );
+    assert!(shown.contains(" by last 7 at 127.0.0.1)"), "{shown}");
+
+    // A revoked token is asked the same.
+    let path = "/tokens/primary/revoke";
+    let agent = world.agent(Era::Modern).await.called("thief", "1");
+    agent.text("getWorkspace", json!({})).await;
+    let (status, _) = world.ask(Method::POST, path).await;
+    assert_eq!(status, 200);
+    let before = &world.token().await["last_used_before"];
+    assert_eq!(
+        (&before["generation"], &before["client"]),
+        (&json!(2), &json!("thief"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_let_in_has_used_a_token_though_no_tool_was_reached() {
+    let world = World::new();
+    let status = world.server.status_of(&world.acme.id, &world.acme.secret);
+    assert_ne!(status, 401);
+    world.rotate();
+    let before = &world.token().await["last_used_before"];
+    assert_eq!(before["generation"], 1);
+    assert!(text(&before["at"]).ends_with('Z'), "{before}");
+    assert_eq!(before["client"], Value::Null);
 }

@@ -116,6 +116,7 @@ fn creates_lists_rotates_and_revokes_tokens() {
             "id",
             "last_used",
             "last_used_at",
+            "last_used_before",
             "name",
             "state",
         ];

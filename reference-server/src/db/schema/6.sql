@@ -1,4 +1,4 @@
--- Version 6: who held which generation of a token.
+-- Version 6: who held which generation of a token, and who used it last.
 
 -- Under which name a generation was used, by agent and address: what tells whose a refused use is.
 CREATE TABLE token_holders (
@@ -31,3 +31,21 @@ CREATE TABLE token_rejections (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO token_rejections SELECT * FROM token_rejections_before;
 DROP TABLE token_rejections_before;
+
+-- The last use of a generation, of the last two: who used a token is asked when it is dead.
+ALTER TABLE token_uses RENAME TO token_uses_before;
+CREATE TABLE token_uses (
+    workspace  TEXT NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    slot       TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    -- When which client used it; nothing and empty where all that is known is that somebody was let in.
+    at         INTEGER,
+    client     TEXT NOT NULL,
+    version    TEXT NOT NULL,
+    address    TEXT NOT NULL,
+    -- When somebody was let in last, as the store of tokens had counted it at the end of the generation.
+    counted_at INTEGER,
+    PRIMARY KEY (workspace, slot, generation)
+) STRICT, WITHOUT ROWID;
+INSERT INTO token_uses SELECT *, NULL FROM token_uses_before;
+DROP TABLE token_uses_before;
