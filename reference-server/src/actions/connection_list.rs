@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Access, Action, workspace_ref};
 use crate::{activity::Seen, app::App, caller::Caller, error::AppError, time};
 
-/// Lists the live connections of a workspace, oldest first.
+/// Lists the connections of a workspace, idle sessions included, oldest first.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConnectionList {
@@ -19,7 +19,7 @@ pub(crate) struct ConnectionLines {
     pub(crate) connections: Vec<ConnectionLine>,
 }
 
-/// A live connection. What it says of the client is the client's own word.
+/// A connection. What it says of the client is the client's own word.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ConnectionLine {
     pub(crate) id: String,
@@ -44,6 +44,9 @@ pub(crate) struct ConnectionLine {
     pub(crate) running: usize,
     /// Open streams on which the server sends what it wants.
     pub(crate) streams: usize,
+    /// Whether somebody is there, as far as one can tell: a call runs, a stream is open, or it was seen in
+    /// the last 3 minutes. Else it is a session that holds, and idle since `last_seen_at`.
+    pub(crate) is_live: bool,
     /// `Claude Code 2.1.330 at 10.0.0.5`.
     pub(crate) words: String,
 }
@@ -85,6 +88,7 @@ impl ConnectionLine {
             calls: seen.calls,
             running: seen.running,
             streams: seen.streams,
+            is_live: seen.is_live,
             words: seen.words(),
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     time,
 };
 
-/// Shows the live connections of the token `name`, and every client that has used it.
+/// Shows the connections of the token `name`, and every client that has used it.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenClients {
@@ -32,7 +32,7 @@ pub(crate) struct TokenClients {
 pub(crate) struct TokenClientLines {
     /// The current generation of the token.
     pub(crate) generation: u64,
-    /// Who is connected now: whom a rotation would cut off.
+    /// Who is connected now, idle sessions included: whom a rotation would cut off.
     pub(crate) connections: Vec<ConnectionLine>,
     /// The one that was seen last is first.
     pub(crate) clients: Vec<ClientLine>,
@@ -103,7 +103,8 @@ impl Action for TokenClients {
 impl ClientLine {
     fn of(known: &KnownClient, live: &[Seen], is_back: bool) -> Self {
         let is_connected = live.iter().any(|connection| {
-            connection.client.name == known.client.name && connection.address == known.address
+            let is_its = connection.client.name == known.client.name;
+            connection.is_live && is_its && connection.address == known.address
         });
         Self {
             client: known.client.title().to_owned(),

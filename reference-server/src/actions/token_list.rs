@@ -49,6 +49,8 @@ pub(crate) struct TokenLine {
     pub(crate) created_by: Option<String>,
     /// How many live connections there are.
     pub(crate) connections: usize,
+    /// How many sessions hold and are idle.
+    pub(crate) idle_sessions: usize,
 }
 
 /// The last use of a token.
@@ -89,14 +91,16 @@ impl Action for TokenList {
             .database()
             .read(move |snapshot| store::last_uses(snapshot, &id))
             .await?;
-        let live = app.activity().connections(&id);
+        let there = app.activity().connections(&id);
         let mut lines = Vec::with_capacity(tokens.len());
         for token in &tokens {
             let last_uses = last_uses.get(token.name.as_str());
-            let connections = live.iter().filter(|seen| seen.key.name == token.name);
+            let connections = there.iter().filter(|seen| seen.key.name == token.name);
+            let (live, idle): (Vec<_>, Vec<_>) = connections.partition(|seen| seen.is_live);
             lines.push(TokenLine {
                 created_by: created_by(app, &id, token).await?,
-                connections: connections.count(),
+                connections: live.len(),
+                idle_sessions: idle.len(),
                 ..TokenLine::of(token, last_uses.map_or(&[], Vec::as_slice))
             });
         }
@@ -144,6 +148,7 @@ impl TokenLine {
             }),
             created_by: None,
             connections: 0,
+            idle_sessions: 0,
         }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! In the era of sessions a connection is a session, from `initialize` to its end. In the era without, it
 //! is a client at an address with a token, from its first request until it was not seen for a minute.
+//!
+//! Few clients end their sessions when they go. A session is live while a call runs, while the client
+//! holds its stream open, and for three minutes after it was seen; then it is idle until it is seen again.
 
 use std::{
     collections::HashMap,
@@ -53,6 +56,8 @@ pub(crate) struct Connection {
     is_unsaved: AtomicBool,
     /// Its figures have changed since pages were told.
     is_changed: AtomicBool,
+    /// Pages were told that it is live, and not that it is idle by now.
+    is_shown_live: AtomicBool,
 }
 
 /// What a connection is, but for what changes in it.
@@ -82,6 +87,8 @@ pub(crate) struct Seen {
     pub(crate) calls: u64,
     pub(crate) running: usize,
     pub(crate) streams: usize,
+    /// Whether somebody is there, as far as one can tell.
+    pub(crate) is_live: bool,
 }
 
 impl Connections {
@@ -202,6 +209,7 @@ impl Connection {
             counter: identity.counter,
             is_unsaved: AtomicBool::new(true),
             is_changed: AtomicBool::new(false),
+            is_shown_live: AtomicBool::new(true),
         }
     }
 
@@ -235,6 +243,7 @@ impl Connection {
         self.last_seen.store(time::now(), Ordering::Relaxed);
         self.is_unsaved.store(true, Ordering::Relaxed);
         self.is_changed.store(true, Ordering::Relaxed);
+        self.is_shown_live.store(true, Ordering::Relaxed);
     }
 
     fn is_busy(&self) -> bool {
@@ -248,6 +257,18 @@ impl Connection {
             Some(session) => session.is_live() && self.lease.is_live(),
             None => self.lease.is_live() && (self.is_busy() || is_recent),
         }
+    }
+
+    /// Returns whether somebody is there: a session that nobody has used for a while holds, and is no sign
+    /// of its client.
+    pub(super) fn is_live(&self, now: i64) -> bool {
+        let is_recent = now - self.last_seen.load(Ordering::Relaxed) < LIVE_FOR;
+        self.is_there(now) && (self.session.is_none() || self.is_busy() || is_recent)
+    }
+
+    /// Returns whether pages show it as live though it is idle by now, and takes them as told.
+    pub(super) fn take_turned_idle(&self, now: i64) -> bool {
+        !self.is_live(now) && self.is_shown_live.swap(false, Ordering::Relaxed)
     }
 
     /// Returns whether there is something to be saved, and takes it as saved.
@@ -279,6 +300,7 @@ impl Connection {
             calls: self.calls.load(Ordering::Relaxed),
             running: self.running.load(Ordering::Relaxed),
             streams: self.streams.load(Ordering::Relaxed),
+            is_live: self.is_live(time::now()),
         }
     }
 }
@@ -322,5 +344,8 @@ impl fmt::Debug for Connection {
 
 /// How long a client without sessions counts as connected after it was last seen.
 pub(super) const SEEN_FOR: i64 = 60_000;
+
+/// How long a session counts as live after it was last seen, if nothing of it is open.
+pub(super) const LIVE_FOR: i64 = 3 * 60_000;
 
 const MODERN_PER_WORKSPACE: usize = 256;

@@ -30,7 +30,10 @@ pub(crate) fn describe() {
     ] {
         describe_counter!(name, text);
     }
-    describe_gauge!("wst_live_connections", "Live connections, by era");
+    describe_gauge!(
+        "wst_live_connections",
+        "Live connections, by era; without idle sessions"
+    );
 }
 
 /// Counts a request that the token layer let in, by the status of its answer.

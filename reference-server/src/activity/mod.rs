@@ -101,7 +101,7 @@ impl Activity {
         }
     }
 
-    /// Returns the live connections of a workspace, oldest first.
+    /// Returns the connections of a workspace, idle sessions included, oldest first.
     pub(crate) fn connections(&self, workspace: &WorkspaceId) -> Vec<Seen> {
         let now = time::now();
         let mut seen: Vec<Seen> = self
@@ -114,7 +114,7 @@ impl Activity {
         seen
     }
 
-    /// Returns the live connections of one slot: whom its rotation cuts off.
+    /// Returns the connections of one slot, idle sessions included: whom its rotation cuts off.
     pub(crate) fn connections_of(&self, key: &SlotKey) -> Vec<Seen> {
         let mut seen = self.connections(&key.workspace);
         seen.retain(|seen| seen.key == *key);
@@ -125,7 +125,7 @@ impl Activity {
     pub(crate) fn counts(&self) -> HashMap<WorkspaceId, usize> {
         let (now, mut counts) = (time::now(), HashMap::new());
         for connection in self.table().all() {
-            if connection.is_there(now) {
+            if connection.is_live(now) {
                 *counts.entry(*connection.lease.workspace()).or_default() += 1;
             }
         }
@@ -243,14 +243,17 @@ impl Activity {
 
     /// Drops the connections that are gone, and tells pages of new figures.
     fn tick(&self) {
-        self.sweep(time::now());
+        let now = time::now();
+        self.sweep(now);
         let (mut sessions, mut modern, mut changed) = (0, 0, BTreeSet::new());
         for connection in self.table().all() {
             match connection.session {
-                Some(_) => sessions += 1,
+                Some(_) if connection.is_live(now) => sessions += 1,
+                Some(_) => {}
                 None => modern += 1,
             }
-            if connection.take_changed() {
+            let is_news = connection.take_changed() | connection.take_turned_idle(now);
+            if is_news {
                 changed.insert(*connection.lease.workspace());
             }
         }

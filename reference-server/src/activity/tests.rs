@@ -1,8 +1,13 @@
 //! Activity through its own API, over a real database file.
 
+use axum::body::Body;
+use http::{HeaderValue, Request, Response};
+use std::convert::Infallible;
+use tower::{Layer as _, ServiceExt as _};
 use tower_workspace_token::{
     TokenName,
-    authority::{Keys, TokenAuthority},
+    authority::{Keys, TokenAuthority, VerifiedToken},
+    session::SessionLayer,
     token::PresentedToken,
 };
 use tower_workspace_token_mcp::RequestKind;
@@ -43,12 +48,52 @@ impl Fixture {
         }
     }
 
-    async fn lease(&self) -> Lease {
+    async fn verified(&self) -> VerifiedToken {
         let token = self.authority.issue(&acme(), &TokenName::primary()).await;
         let token = token.unwrap();
         let presented = PresentedToken::new(token.expose_secret().as_bytes());
-        let verified = self.authority.verify(&acme(), presented).await.unwrap();
-        verified.lease().clone()
+        self.authority.verify(&acme(), presented).await.unwrap()
+    }
+
+    async fn lease(&self) -> Lease {
+        self.verified().await.lease().clone()
+    }
+
+    /// The connection of a client that has opened a session.
+    async fn session(&self) -> Arc<Connection> {
+        let answer = |request: Request<Body>| async move {
+            let mut response = Response::new(Body::empty());
+            let inner_id = HeaderValue::from_static("inner");
+            response.headers_mut().insert(SESSION_ID, inner_id);
+            if let Some(handle) = request.extensions().get::<SessionHandle>() {
+                response.extensions_mut().insert(handle.clone());
+            }
+            Ok::<_, Infallible>(response)
+        };
+        let layer = SessionLayer::new(self.authority.clone());
+        let service = layer.layer(tower::service_fn(answer));
+        let (verified, mut id) = (self.verified().await, None);
+        let lease = verified.lease().clone();
+        let mut handle = None;
+        for _ in 0..2 {
+            let mut request = Request::post("/mcp").body(Body::empty()).unwrap();
+            request.extensions_mut().insert(verified.clone());
+            if let Some(id) = id {
+                request.headers_mut().insert(SESSION_ID, id);
+            }
+            let response = service.clone().oneshot(request).await.unwrap();
+            id = response.headers().get(SESSION_ID).cloned();
+            handle = response.extensions().get::<SessionHandle>().cloned();
+        }
+        let identity = Identity {
+            counter: self.activity.counter(lease.workspace()),
+            lease,
+            session: Some(handle.unwrap()),
+            client: Client::new("mine", "1"),
+            agent: Client::default(),
+            address: Some(address(1)),
+        };
+        self.activity.add(self.activity.table(), identity).unwrap()
     }
 
     fn modern(&self, lease: &Lease, client: &str, address: IpAddr) -> Option<Arc<Connection>> {
@@ -129,6 +174,33 @@ async fn a_client_without_sessions_is_there_for_a_minute_and_while_something_run
     // Its use is not lost with it.
     fixture.activity.flush(&fixture.database).await;
     assert_eq!(fixture.clients().await[0].client.name, "mine");
+}
+
+#[tokio::test]
+async fn a_session_is_live_while_something_of_it_is_open_and_three_minutes_more() {
+    let fixture = Fixture::new().await;
+    let connection = fixture.session().await;
+    let seen_at = connection.seen().last_seen;
+    let minute = 60_000;
+    assert!(connection.is_live(seen_at + 3 * minute - 1));
+    assert!(!connection.is_live(seen_at + 3 * minute));
+    // It holds all the same, is listed, and can be ended.
+    assert!(connection.is_there(seen_at + 60 * minute));
+    for kind in [RequestKind::Stream, RequestKind::Call] {
+        connection.begin(kind);
+        assert!(connection.is_live(connection.seen().last_seen + 60 * minute));
+        tower_workspace_token_mcp::Ongoing::ended(&*connection, kind);
+    }
+    let seen_at = connection.seen().last_seen;
+    assert_eq!(fixture.activity.counts()[&acme()], 1);
+    // Pages are told once that it has gone quiet, and once that it is back.
+    assert!(!connection.take_turned_idle(seen_at));
+    let turns = || connection.take_turned_idle(seen_at + 3 * minute);
+    assert_eq!((turns(), turns()), (true, false));
+    connection.begin(RequestKind::Call);
+    tower_workspace_token_mcp::Ongoing::ended(&*connection, RequestKind::Call);
+    assert!(connection.is_live(seen_at) && connection.take_changed());
+    assert!(connection.take_turned_idle(connection.seen().last_seen + 3 * minute));
 }
 
 #[tokio::test]
@@ -481,3 +553,5 @@ async fn hours_are_added_up_and_old_ones_deleted() {
     assert_eq!((calls[0], calls[1], calls[46], calls[47]), (1, 0, 2, 7));
     assert_eq!(hours[47].rejections, 2);
 }
+
+const SESSION_ID: &str = "mcp-session-id";

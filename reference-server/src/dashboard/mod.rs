@@ -25,6 +25,7 @@ mod members;
 mod needs_you;
 mod notice;
 mod page;
+mod present;
 mod secret_card;
 mod settings;
 mod setup;

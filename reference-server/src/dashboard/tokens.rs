@@ -15,6 +15,7 @@ use super::{
     layout::Layout,
     notice::Done,
     page::{PageResult, render},
+    present::{self, Present},
     secret_card::{self, CutClient, Rotation, SecretCard},
 };
 use crate::{
@@ -56,7 +57,7 @@ struct TokenPage {
     workspace: String,
     token: TokenLine,
     clients: Vec<ClientLine>,
-    connections: Vec<ConnectionLine>,
+    present: Vec<Present>,
     events: Vec<HistoryLine>,
     rejected: Vec<RejectedLine>,
 }
@@ -67,7 +68,7 @@ struct RegeneratePage {
     layout: Layout,
     workspace: String,
     token: TokenLine,
-    connections: Vec<ConnectionLine>,
+    present: Vec<Present>,
     reason: Option<Reason>,
     once: String,
     once_for_replacing: String,
@@ -79,7 +80,7 @@ struct RevokePage {
     layout: Layout,
     workspace: String,
     token: TokenLine,
-    connections: Vec<ConnectionLine>,
+    present: Vec<Present>,
     problem: Option<&'static str>,
 }
 
@@ -219,7 +220,7 @@ pub(super) async fn show_one(
         workspace,
         token,
         clients: clients.clients,
-        connections: clients.connections,
+        present: Present::group(&clients.connections),
         events,
         rejected,
     })
@@ -236,7 +237,7 @@ pub(super) async fn ask_regenerate(
     let token = find(&app, &person, &workspace, &name).await?;
     render(&RegeneratePage {
         layout,
-        connections: connections(&app, &person, &workspace, &name).await?,
+        present: present(&app, &person, &workspace, &name).await?,
         workspace,
         token,
         reason: why.reason,
@@ -394,7 +395,7 @@ async fn revoke_page(
     let token = find(app, person, &workspace, &name).await?;
     render(&RevokePage {
         layout,
-        connections: connections(app, person, &workspace, &name).await?,
+        present: present(app, person, &workspace, &name).await?,
         workspace,
         token,
         problem,
@@ -420,18 +421,19 @@ async fn find(
 }
 
 /// Returns who would be cut off.
-async fn connections(
+async fn present(
     app: &App,
     person: &LoggedIn,
     workspace: &str,
     name: &str,
-) -> Result<Vec<ConnectionLine>, AppError> {
+) -> Result<Vec<Present>, AppError> {
     let action = TokenClients {
         workspace: workspace.to_owned(),
         name: name.to_owned(),
         since: None,
     };
-    Ok(app.perform(action, &person.caller()).await?.connections)
+    let connections = app.perform(action, &person.caller()).await?.connections;
+    Ok(Present::group(&connections))
 }
 
 fn cut_client(connection: &ConnectionLine) -> CutClient {

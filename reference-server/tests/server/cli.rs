@@ -114,6 +114,7 @@ fn creates_lists_rotates_and_revokes_tokens() {
             "created_by",
             "generation",
             "id",
+            "idle_sessions",
             "last_used",
             "last_used_at",
             "last_used_before",
