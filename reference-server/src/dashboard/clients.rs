@@ -136,16 +136,14 @@ fn mcp_servers(name: &str, url_key: &str, url: &str, token: &str) -> String {
     )
 }
 
-/// Returns how the client that calls itself `name` is started again.
+/// Returns how the client that calls itself `name` is started again, once it has the new token.
 pub(super) fn restart(name: &str) -> &'static str {
     let name = name.to_lowercase();
     let guides = guides("", "", "");
     let known = guides
         .into_iter()
         .find(|guide| name.contains(guide.key) || name.contains(&guide.name.to_lowercase()));
-    known.map_or("set the new token, then start it again", |guide| {
-        guide.restart
-    })
+    known.map_or("start it again", |guide| guide.restart)
 }
 
 #[cfg(test)]
@@ -181,6 +179,7 @@ mod tests {
     fn knows_how_clients_are_started_again_by_what_they_call_themselves() {
         assert_eq!(restart("claude-code"), "ctrl+c, then claude");
         assert_eq!(restart("Claude Code"), "ctrl+c, then claude");
-        assert!(restart("somebody").contains("start it again"));
+        // The page says before it that the new token is set.
+        assert_eq!(restart("somebody"), "start it again");
     }
 }
