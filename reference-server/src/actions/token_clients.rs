@@ -56,6 +56,10 @@ pub(crate) struct ClientLine {
     pub(crate) is_connected: bool,
     /// Whether it has used the current generation since the time that was asked for, or ever.
     pub(crate) is_back: bool,
+    /// The generation with which a rotation has cut it off last, if one has.
+    pub(crate) cut_generation: Option<u64>,
+    /// Whether it had nothing but idle sessions then.
+    pub(crate) was_idle: bool,
     /// `Claude Code 2.1.330 at 10.0.0.5`.
     pub(crate) words: String,
 }
@@ -116,6 +120,8 @@ impl ClientLine {
             last_at: time::rfc3339(known.last_at),
             is_connected,
             is_back,
+            cut_generation: known.cut.map(|cut| cut.generation),
+            was_idle: known.cut.is_some_and(|cut| cut.is_idle),
             words: activity::who_and_where(&known.client, known.address),
         }
     }

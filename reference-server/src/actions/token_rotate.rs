@@ -92,6 +92,10 @@ impl Action for TokenRotate {
             counted.keep(app).await;
         }
         let (generation, ended) = (receipt.token.generation(), receipt.ended);
+        let before = generation.number().saturating_sub(1);
+        app.activity()
+            .note_cut(app.database(), key, before, &connected)
+            .await;
         tracing::info!(
             workspace = %id, token = %name, %generation,
             sessions = ended.sessions, streams = ended.streams, calls = ended.calls,

@@ -45,7 +45,7 @@ use crate::{
 };
 use connections::{Connection, Connections, Identity, place};
 use hours::{Counter, Counters};
-use store::{Batch, Use};
+use store::{Batch, Cut, Use};
 use trail::{Attempt, Trail};
 
 /// What goes on. Cheap to clone; clones share everything.
@@ -157,6 +157,36 @@ impl Activity {
         self.sweep(time::now());
         let live = &self.shared.live;
         live.announce(Some(&key.workspace), Topic::Tokens);
+    }
+
+    /// Writes whom the end of a generation has cut off. A failure is logged: the token is dead all the same.
+    pub(crate) async fn note_cut(
+        &self,
+        database: &Database,
+        key: SlotKey,
+        generation: u64,
+        cut: &[Seen],
+    ) {
+        // Only who is in the table can be marked there.
+        self.flush(database).await;
+        let cut = cut.to_vec();
+        let work = move |transaction: &rusqlite::Transaction<'_>| {
+            for seen in &cut {
+                let is_its = |other: &&Seen| {
+                    other.client.name == seen.client.name && other.address == seen.address
+                };
+                let is_idle = !cut.iter().filter(is_its).any(|other| other.is_live);
+                let cut = Cut {
+                    generation,
+                    is_idle,
+                };
+                store::save_cut(transaction, &key, &seen.client, seen.address, cut)?;
+            }
+            Ok::<_, DatabaseError>(())
+        };
+        if let Err(error) = database.write(work).await {
+            tracing::warn!("whom a rotation has cut off was not saved: {error}");
+        }
     }
 
     /// Writes when a generation that is over was last used, as the store of tokens has counted it: with

@@ -56,6 +56,17 @@ pub(crate) struct KnownClient {
     /// Milliseconds since 1970.
     pub(crate) first_at: i64,
     pub(crate) last_at: i64,
+    /// How a rotation has cut it off last, if one has.
+    pub(crate) cut: Option<Cut>,
+}
+
+/// How a client was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The generation that ended.
+    pub(crate) generation: u64,
+    /// All that it had were idle sessions.
+    pub(crate) is_idle: bool,
 }
 
 /// Uses of an old token, from one address and by one client.
@@ -213,6 +224,27 @@ fn forget_holders(transaction: &Transaction<'_>, workspace: &str) -> Result<(), 
                  FROM token_holders WHERE workspace = ?1 ORDER BY last_at DESC LIMIT -1 OFFSET ?2)",
         )?
         .execute(params![workspace, MAX_HOLDERS])?;
+    Ok(())
+}
+
+/// Writes that a rotation has cut off a client of the slot.
+pub(super) fn save_cut(
+    transaction: &Transaction<'_>,
+    key: &SlotKey,
+    client: &Client,
+    address: Option<IpAddr>,
+    cut: Cut,
+) -> Result<(), DatabaseError> {
+    transaction
+        .prepare_cached(
+            "UPDATE token_clients SET cut_generation = :generation, cut_idle = :idle
+             WHERE workspace = :workspace AND slot = :slot AND client = :client AND address = :address",
+        )?
+        .execute(named_params! {
+            ":workspace": key.workspace.as_str(), ":slot": key.name.as_str(),
+            ":client": client.name, ":address": text(address),
+            ":generation": signed(cut.generation), ":idle": cut.is_idle,
+        })?;
     Ok(())
 }
 
@@ -388,7 +420,7 @@ pub(crate) fn clients(
     workspace: &WorkspaceId,
 ) -> Result<Vec<KnownClient>, DatabaseError> {
     let mut statement = connection.prepare_cached(
-        "SELECT slot, client, version, address, generation, first_at, last_at
+        "SELECT slot, client, version, address, generation, first_at, last_at, cut_generation, cut_idle
          FROM token_clients WHERE workspace = ?1 ORDER BY last_at DESC, client, address",
     )?;
     let rows = statement.query_map([workspace.as_str()], known_client)?;
@@ -403,7 +435,7 @@ pub(crate) fn new_clients(
     since: i64,
 ) -> Result<Vec<KnownClient>, DatabaseError> {
     let mut statement = connection.prepare_cached(
-        "SELECT slot, client, version, address, generation, first_at, last_at
+        "SELECT slot, client, version, address, generation, first_at, last_at, cut_generation, cut_idle
          FROM token_clients AS new
          WHERE workspace = ?1 AND first_at >= ?2 AND EXISTS (
              SELECT 1 FROM token_clients AS old
@@ -415,6 +447,8 @@ pub(crate) fn new_clients(
 }
 
 fn known_client(row: &Row<'_>) -> rusqlite::Result<KnownClient> {
+    let cut_generation: Option<i64> = row.get("cut_generation")?;
+    let is_idle = row.get("cut_idle")?;
     Ok(KnownClient {
         slot: row.get("slot")?,
         client: client(row)?,
@@ -422,6 +456,10 @@ fn known_client(row: &Row<'_>) -> rusqlite::Result<KnownClient> {
         generation: unsigned(row, "generation")?,
         first_at: row.get("first_at")?,
         last_at: row.get("last_at")?,
+        cut: cut_generation.map(|generation| Cut {
+            generation: generation.try_into().unwrap_or_default(),
+            is_idle,
+        }),
     })
 }
 

@@ -13,7 +13,10 @@ use super::{
     layout::Layout,
     page::PageResult,
 };
-use crate::{actions::Secret, time, variables::slot_variable};
+use crate::{
+    actions::{ClientLine, Secret},
+    variables::slot_variable,
+};
 
 /// A token that was just made.
 pub(super) struct SecretCard {
@@ -30,15 +33,41 @@ pub(super) struct Rotation {
     pub(super) sessions: usize,
     pub(super) streams: usize,
     pub(super) milliseconds: String,
-    /// The clients that were cut off, and how each is started again.
+    /// The new generation.
+    pub(super) generation: u64,
+    /// The clients that were cut off.
     pub(super) cut: Vec<CutClient>,
 }
 
-/// A client that was cut off.
+/// A client that was cut off, and whether it has come back.
 pub(super) struct CutClient {
     /// `Claude Code 2.1.330 at 10.0.0.5`.
     pub(super) words: String,
+    /// How it is started again.
     pub(super) restart: &'static str,
+    pub(super) was_idle: bool,
+    pub(super) is_back: bool,
+}
+
+impl CutClient {
+    /// Returns those whom the end of `generation` has cut off: one for a client at an address, however many
+    /// sessions it had.
+    pub(super) fn list(clients: Vec<ClientLine>, generation: u64) -> Vec<Self> {
+        let cut = clients
+            .into_iter()
+            .filter(|client| client.cut_generation == Some(generation));
+        let mut cut: Vec<Self> = cut
+            .map(|client| Self {
+                restart: clients::restart(&client.client_name),
+                was_idle: client.was_idle,
+                is_back: client.is_back,
+                words: client.words,
+            })
+            .collect();
+        // Whoever was at work is first, and stays where it was when it comes back.
+        cut.sort_by(|a, b| (a.was_idle, &a.words).cmp(&(b.was_idle, &b.words)));
+        cut
+    }
 }
 
 #[derive(Template)]
@@ -51,8 +80,7 @@ struct SecretPage<'a> {
     variable: String,
     rotation: Option<&'a Rotation>,
     clients: Vec<ClientGuide>,
-    /// When it was made: who connects after it has the new token.
-    since: String,
+    cut: &'a [CutClient],
 }
 
 /// Answers with the card.
@@ -70,8 +98,11 @@ pub(super) fn show(layout: Layout, card: SecretCard) -> PageResult {
 
         rotation: card.rotation.as_ref(),
         clients: clients::guides(&card.workspace, &variable, &card.mcp_url),
+        cut: card
+            .rotation
+            .as_ref()
+            .map_or(&[], |rotation| rotation.cut.as_slice()),
         variable,
-        since: time::rfc3339(time::now()),
     };
     // Room for all of it, so that the secret does not move while the page grows.
     let mut html = Zeroizing::new(String::with_capacity(64 * 1024));
@@ -86,4 +117,45 @@ fn answer(html: &str) -> Response {
         html.to_owned(),
     )
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_whom_the_rotation_cut_off_and_nobody_else_in_one_order() {
+        let line = |words: &str, cut_generation, was_idle, is_back| ClientLine {
+            client: words.to_owned(),
+            client_name: words.to_owned(),
+            version: String::new(),
+            address: None,
+            generation: 2,
+            first_at: String::new(),
+            last_at: String::new(),
+            is_connected: is_back,
+            is_back,
+            cut_generation,
+            was_idle,
+            words: words.to_owned(),
+        };
+        let clients = vec![
+            line("never-cut", None, false, true),
+            line("z", Some(1), false, true),
+            line("idle", Some(1), true, false),
+            line("cut-before-that", Some(0), false, false),
+            line("a", Some(1), false, false),
+        ];
+        let cut = CutClient::list(clients, 1);
+        let shown: Vec<_> = cut
+            .iter()
+            .map(|client| (&*client.words, client.was_idle, client.is_back))
+            .collect();
+        let expected = [
+            ("a", false, false),
+            ("z", false, true),
+            ("idle", true, false),
+        ];
+        assert_eq!(shown, expected);
+    }
 }

@@ -8,7 +8,6 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    clients,
     extract::{Form, Path, Query},
     filters,
     guard::LoggedIn,
@@ -20,8 +19,8 @@ use super::{
 };
 use crate::{
     actions::{
-        ClientLine, ConnectionLine, HistoryLine, Reason, RejectedLine, RejectedUses, Reminder,
-        ReminderKind, TokenClients, TokenCreate, TokenCreated, TokenHistory, TokenLine, TokenList,
+        ClientLine, HistoryLine, Reason, RejectedLine, RejectedUses, Reminder, ReminderKind,
+        TokenClients, TokenCreate, TokenCreated, TokenHistory, TokenLine, TokenList,
         TokenReminders, TokenReplace, TokenRevoke, TokenRotate,
     },
     app::App,
@@ -86,15 +85,8 @@ struct RevokePage {
 
 #[derive(Template)]
 #[template(path = "token_back.html")]
-struct BackList {
-    clients: Vec<BackClient>,
-}
-
-/// A client that was cut off, and whether it has come back.
-struct BackClient {
-    words: String,
-    restart: &'static str,
-    is_back: bool,
+struct BackPart {
+    cut: Vec<CutClient>,
 }
 
 #[derive(Deserialize)]
@@ -127,8 +119,9 @@ pub(super) struct WhyQuery {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct SinceQuery {
-    since: String,
+pub(super) struct BackQuery {
+    /// The generation that a rotation has made.
+    generation: u64,
 }
 
 pub(super) async fn show(
@@ -277,7 +270,8 @@ pub(super) async fn regenerate(
         sessions: rotated.sessions_ended,
         streams: rotated.streams_severed,
         milliseconds: milliseconds(rotated.microseconds),
-        cut: rotated.cut.iter().map(cut_client).collect(),
+        generation: rotated.generation,
+        cut: cut(&app, &person, &workspace, &name, rotated.generation).await?,
     };
     let card = SecretCard {
         workspace,
@@ -294,29 +288,28 @@ pub(super) async fn back(
     State(app): State<App>,
     person: LoggedIn,
     Path((workspace, name)): Path<(String, String)>,
-    Query(query): Query<SinceQuery>,
+    Query(query): Query<BackQuery>,
 ) -> PageResult {
-    let action = TokenClients {
-        workspace,
-        name,
-        since: Some(query.since),
-    };
-    let lines = app.perform(action, &person.caller()).await?;
-    let before = lines.generation.saturating_sub(1);
-    // Who was there with the token before, or is with this one.
-    let clients = lines
-        .clients
-        .into_iter()
-        .filter(|client| client.generation >= before);
-    render(&BackList {
-        clients: clients
-            .map(|client| BackClient {
-                restart: clients::restart(&client.client_name),
-                is_back: client.is_back,
-                words: client.words,
-            })
-            .collect(),
+    render(&BackPart {
+        cut: cut(&app, &person, &workspace, &name, query.generation).await?,
     })
+}
+
+/// Returns whom the rotation that made `generation` has cut off.
+async fn cut(
+    app: &App,
+    person: &LoggedIn,
+    workspace: &str,
+    name: &str,
+    generation: u64,
+) -> Result<Vec<CutClient>, AppError> {
+    let action = TokenClients {
+        workspace: workspace.to_owned(),
+        name: name.to_owned(),
+        since: None,
+    };
+    let clients = app.perform(action, &person.caller()).await?.clients;
+    Ok(CutClient::list(clients, generation.saturating_sub(1)))
 }
 
 pub(super) async fn replace(
@@ -434,13 +427,6 @@ async fn present(
     };
     let connections = app.perform(action, &person.caller()).await?.connections;
     Ok(Present::group(&connections))
-}
-
-fn cut_client(connection: &ConnectionLine) -> CutClient {
-    CutClient {
-        words: connection.words.clone(),
-        restart: clients::restart(&connection.client_name),
-    }
 }
 
 /// Returns what people type as a name that a token can have.

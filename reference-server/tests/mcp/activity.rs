@@ -149,7 +149,12 @@ async fn the_retries_of_an_old_token_leave_a_trail_and_its_client_comes_back() {
     assert_eq!(world.connections().await, [] as [Value; 0]);
     let cut_at = text(&world.token().await["created_at"]);
     let clients = format!("/tokens/primary/clients?since={cut_at}");
-    assert_eq!(world.get(&clients).await["clients"][0]["is_back"], false);
+    let cut = world.get(&clients).await;
+    for client in cut["clients"].as_array().unwrap() {
+        assert_eq!(client["is_back"], false);
+        assert_eq!(client["cut_generation"], 1, "{client}");
+        assert_eq!(client["was_idle"], false);
+    }
 
     for _ in 0..3 {
         let response = agent.begin_call(1, "getWorkspace", json!({})).await;
@@ -193,6 +198,16 @@ async fn the_retries_of_an_old_token_leave_a_trail_and_its_client_comes_back() {
     // It was there under its other name, too, and has not come back under that.
     assert_eq!(clients["clients"][1]["client"], "test");
     assert_eq!(clients["clients"][1]["is_back"], false);
+
+    // Who was not connected was not cut off, though it comes with the new token.
+    let newcomer = agent.with_token(&text(&rotated["secret"]));
+    let mut newcomer = newcomer.called("newcomer", "1");
+    newcomer.initialize().await;
+    newcomer.text("getWorkspace", json!({})).await;
+    let clients = world.get("/tokens/primary/clients").await;
+    let newcomer = &clients["clients"][0];
+    assert_eq!(newcomer["client"], "newcomer");
+    assert_eq!(newcomer["cut_generation"], Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,3 +49,7 @@ CREATE TABLE token_uses (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO token_uses SELECT *, NULL FROM token_uses_before;
 DROP TABLE token_uses_before;
+
+-- The generation with which a client was cut off by a rotation, and whether it was idle then.
+ALTER TABLE token_clients ADD COLUMN cut_generation INTEGER;
+ALTER TABLE token_clients ADD COLUMN cut_idle INTEGER NOT NULL DEFAULT 0;
