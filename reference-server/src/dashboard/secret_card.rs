@@ -10,11 +10,12 @@ use zeroize::Zeroizing;
 
 use super::{
     clients::{self, ClientGuide},
+    filters,
     layout::Layout,
     page::PageResult,
 };
 use crate::{
-    actions::{ClientLine, Secret},
+    actions::{ClientLine, RejectedLine, Secret},
     variables::slot_variable,
 };
 
@@ -35,8 +36,15 @@ pub(super) struct Rotation {
     pub(super) milliseconds: String,
     /// The new generation.
     pub(super) generation: u64,
+    pub(super) after: Aftermath,
+}
+
+/// What came of a rotation since, as a part of the card that keeps itself up to date.
+pub(super) struct Aftermath {
     /// The clients that were cut off.
     pub(super) cut: Vec<CutClient>,
+    /// The refused uses of the old generation.
+    pub(super) tried: Vec<RejectedLine>,
 }
 
 /// A client that was cut off, and whether it has come back.
@@ -80,7 +88,6 @@ struct SecretPage<'a> {
     variable: String,
     rotation: Option<&'a Rotation>,
     clients: Vec<ClientGuide>,
-    cut: &'a [CutClient],
 }
 
 /// Answers with the card.
@@ -98,10 +105,6 @@ pub(super) fn show(layout: Layout, card: SecretCard) -> PageResult {
 
         rotation: card.rotation.as_ref(),
         clients: clients::guides(&card.workspace, &variable, &card.mcp_url),
-        cut: card
-            .rotation
-            .as_ref()
-            .map_or(&[], |rotation| rotation.cut.as_slice()),
         variable,
     };
     // Room for all of it, so that the secret does not move while the page grows.

@@ -15,7 +15,7 @@ use super::{
     notice::Done,
     page::{PageResult, render},
     present::{self, Present},
-    secret_card::{self, CutClient, Rotation, SecretCard},
+    secret_card::{self, Aftermath, CutClient, Rotation, SecretCard},
 };
 use crate::{
     actions::{
@@ -86,7 +86,7 @@ struct RevokePage {
 #[derive(Template)]
 #[template(path = "token_back.html")]
 struct BackPart {
-    cut: Vec<CutClient>,
+    after: Aftermath,
 }
 
 #[derive(Deserialize)]
@@ -271,7 +271,7 @@ pub(super) async fn regenerate(
         streams: rotated.streams_severed,
         milliseconds: milliseconds(rotated.microseconds),
         generation: rotated.generation,
-        cut: cut(&app, &person, &workspace, &name, rotated.generation).await?,
+        after: aftermath(&app, &person, &workspace, &name, rotated.generation).await?,
     };
     let card = SecretCard {
         workspace,
@@ -283,7 +283,7 @@ pub(super) async fn regenerate(
     secret_card::show(layout, card)
 }
 
-/// The clients that a rotation has cut off, as a part of its card that keeps itself up to date.
+/// What came of a rotation, as a part of its card that keeps itself up to date.
 pub(super) async fn back(
     State(app): State<App>,
     person: LoggedIn,
@@ -291,25 +291,34 @@ pub(super) async fn back(
     Query(query): Query<BackQuery>,
 ) -> PageResult {
     render(&BackPart {
-        cut: cut(&app, &person, &workspace, &name, query.generation).await?,
+        after: aftermath(&app, &person, &workspace, &name, query.generation).await?,
     })
 }
 
-/// Returns whom the rotation that made `generation` has cut off.
-async fn cut(
+/// Returns whom the rotation that made `generation` has cut off, and who tries the one before.
+async fn aftermath(
     app: &App,
     person: &LoggedIn,
     workspace: &str,
     name: &str,
     generation: u64,
-) -> Result<Vec<CutClient>, AppError> {
+) -> Result<Aftermath, AppError> {
+    let (caller, before) = (person.caller(), generation.saturating_sub(1));
     let action = TokenClients {
         workspace: workspace.to_owned(),
         name: name.to_owned(),
         since: None,
     };
-    let clients = app.perform(action, &person.caller()).await?.clients;
-    Ok(CutClient::list(clients, generation.saturating_sub(1)))
+    let clients = app.perform(action, &caller).await?.clients;
+    let action = RejectedUses {
+        workspace: workspace.to_owned(),
+    };
+    let mut tried = app.perform(action, &caller).await?.rejected;
+    tried.retain(|tried| tried.token == name && tried.generation == before);
+    Ok(Aftermath {
+        cut: CutClient::list(clients, before),
+        tried,
+    })
 }
 
 pub(super) async fn replace(

@@ -36,6 +36,7 @@ async function walk(world, { press, mark, follow }) {
   await trail.sees('Old tokens that are still tried');
   await trail.sees(/Claude Code/, trail.page.locator('#trail'));
   await trail.sees('127.0.0.1', trail.page.locator('#trail'));
+  await ada.sees(/old token tried (once|\d+ times) from 127\.0\.0\.1/, ada.page.locator('#tried'));
 
   claude.play(made.mcp_url, secret, [LOOK]);
   await ada.sees('back', cut.getByText('back', { exact: true }));

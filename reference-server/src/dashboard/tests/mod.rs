@@ -9,4 +9,5 @@ mod logins;
 mod people;
 mod permissions;
 mod site;
+mod tokens;
 mod transfers;
