@@ -133,7 +133,7 @@ pub(crate) use token_history::{HistoryLine, TokenHistory};
 pub(crate) use token_inspect::{Inspection, TokenInspect};
 pub(crate) use token_list::{LastUsed, TokenLine, TokenList};
 pub(crate) use token_reminders::{Reminder, ReminderKind, TokenReminders};
-pub(crate) use token_replace::TokenReplace;
+pub(crate) use token_replace::{TokenReplace, successor_name};
 pub(crate) use token_revoke::TokenRevoke;
 pub(crate) use token_rotate::TokenRotate;
 pub(crate) use token_test::{TokenTest, TokenTested};

@@ -50,10 +50,7 @@ impl Action for TokenReplace {
         if !is_live(old.as_str()) {
             return Err(token_slot::not_found());
         }
-        let stem = stem(old.as_str());
-        let mut numbered = (2..).map(|number| format!("{stem}-{number}"));
-        // There are not more tokens than that.
-        let new = numbered.find(|name| !is_live(name)).unwrap_or_default();
+        let new = successor_name(old.as_str(), is_live);
         let create = TokenCreate {
             workspace: self.workspace,
             name: new.clone(),
@@ -67,6 +64,14 @@ impl Action for TokenReplace {
         app.live().announce(Some(&id), Topic::Tokens);
         Ok(created)
     }
+}
+
+/// Returns the name of the token that is to replace `old`.
+pub(crate) fn successor_name(old: &str, is_live: impl Fn(&str) -> bool) -> String {
+    let stem = stem(old);
+    let mut numbered = (2..).map(|number| format!("{stem}-{number}"));
+    // There are not more tokens than that.
+    numbered.find(|name| !is_live(name)).unwrap_or_default()
 }
 
 /// Returns a name without the number that an earlier replacement gave it, short enough for another one.

@@ -25,6 +25,8 @@ pub(super) struct SecretCard {
     pub(super) token: String,
     pub(super) secret: Secret,
     pub(super) mcp_url: String,
+    /// The token beside which it was made, to replace it.
+    pub(super) replaces: Option<String>,
     /// What ended, if it replaces another one.
     pub(super) rotation: Option<Rotation>,
 }
@@ -86,8 +88,15 @@ struct SecretPage<'a> {
     token: &'a str,
     secret: &'a str,
     variable: String,
+    replaces: Option<Replaced<'a>>,
     rotation: Option<&'a Rotation>,
     clients: Vec<ClientGuide>,
+}
+
+/// A token that works until it is revoked, and where clients find it.
+struct Replaced<'a> {
+    token: &'a str,
+    variable: String,
 }
 
 /// Answers with the card.
@@ -96,13 +105,19 @@ pub(super) fn show(layout: Layout, card: SecretCard) -> PageResult {
         .workspace
         .as_ref()
         .map(|workspace| workspace.name.clone());
-    let variable = slot_variable(&named.unwrap_or_default(), &card.token);
+    let named = named.unwrap_or_default();
+    let variable = slot_variable(&named, &card.token);
+    let replaces = card.replaces.as_deref().map(|token| Replaced {
+        variable: slot_variable(&named, token),
+        token,
+    });
     let page = SecretPage {
         layout,
         workspace: &card.workspace,
         token: &card.token,
         secret: card.secret.expose_secret(),
 
+        replaces,
         rotation: card.rotation.as_ref(),
         clients: clients::guides(&card.workspace, &variable, &card.mcp_url),
         variable,

@@ -21,12 +21,13 @@ use crate::{
     actions::{
         ClientLine, HistoryLine, Reason, RejectedLine, RejectedUses, Reminder, ReminderKind,
         TokenClients, TokenCreate, TokenCreated, TokenHistory, TokenLine, TokenList,
-        TokenReminders, TokenReplace, TokenRevoke, TokenRotate,
+        TokenReminders, TokenReplace, TokenRevoke, TokenRotate, successor_name,
     },
     app::App,
     error::{AppError, ErrorCode},
     once::OnceForm,
     replacements::{self, Replacement},
+    variables::slot_variable,
 };
 
 #[derive(Template)]
@@ -69,8 +70,17 @@ struct RegeneratePage {
     token: TokenLine,
     present: Vec<Present>,
     reason: Option<Reason>,
+    /// Where clients find the token.
+    variable: String,
+    second: Second,
     once: String,
     once_for_replacing: String,
+}
+
+/// The token that would replace one without a gap.
+struct Second {
+    name: String,
+    variable: String,
 }
 
 #[derive(Template)]
@@ -181,7 +191,7 @@ pub(super) async fn create(
         .once()
         .run(person.user(), OnceForm::TokenCreate, &form.once, working)
         .await?;
-    show_created(&app, &person, workspace, created).await
+    show_created(&app, &person, workspace, created, None).await
 }
 
 pub(super) async fn show_one(
@@ -225,11 +235,16 @@ pub(super) async fn ask_regenerate(
     Path((workspace, name)): Path<(String, String)>,
     Query(why): Query<WhyQuery>,
 ) -> PageResult {
-    let (layout, _) =
+    let (layout, info) =
         Layout::of_workspace(&app, &person.0, &workspace, "tokens", "Regenerate").await?;
-    let token = find(&app, &person, &workspace, &name).await?;
+    let tokens = list(&app, &person, &workspace).await?;
+    let second = Second::of(&info.name, &name, &tokens);
+    let token = tokens.into_iter().find(|token| token.name == name);
+    let token = token.ok_or_else(no_such_token)?;
     render(&RegeneratePage {
         layout,
+        variable: slot_variable(&info.name, &name),
+        second,
         present: present(&app, &person, &workspace, &name).await?,
         workspace,
         token,
@@ -278,6 +293,7 @@ pub(super) async fn regenerate(
         token: name,
         secret: rotated.secret,
         mcp_url: app.addresses().mcp_url(&info.id),
+        replaces: None,
         rotation: Some(rotation),
     };
     secret_card::show(layout, card)
@@ -329,7 +345,7 @@ pub(super) async fn replace(
 ) -> PageResult {
     let action = TokenReplace {
         workspace: workspace.clone(),
-        name,
+        name: name.clone(),
     };
     let caller = person.caller();
     let working = app.perform(action, &caller);
@@ -337,7 +353,7 @@ pub(super) async fn replace(
         .once()
         .run(person.user(), OnceForm::TokenReplace, &form.once, working)
         .await?;
-    show_created(&app, &person, workspace, created).await
+    show_created(&app, &person, workspace, created, Some(name)).await
 }
 
 pub(super) async fn ask_revoke(
@@ -373,6 +389,7 @@ async fn show_created(
     person: &LoggedIn,
     workspace: String,
     created: TokenCreated,
+    replaces: Option<String>,
 ) -> PageResult {
     let (layout, _) =
         Layout::of_workspace(app, &person.0, &workspace, "tokens", "New token").await?;
@@ -381,6 +398,7 @@ async fn show_created(
         token: created.token.name,
         secret: created.secret,
         mcp_url: created.mcp_url,
+        replaces,
         rotation: None,
     };
     secret_card::show(layout, card)
@@ -419,7 +437,11 @@ async fn find(
 ) -> Result<TokenLine, AppError> {
     let tokens = list(app, person, workspace).await?;
     let token = tokens.into_iter().find(|token| token.name == name);
-    token.ok_or_else(|| AppError::new(ErrorCode::NotFound, "there is no token of that name"))
+    token.ok_or_else(no_such_token)
+}
+
+fn no_such_token() -> AppError {
+    AppError::new(ErrorCode::NotFound, "there is no token of that name")
 }
 
 /// Returns who would be cut off.
@@ -447,6 +469,20 @@ fn slot_name(typed: &str) -> String {
 
 fn milliseconds(microseconds: u64) -> String {
     format!("{}.{}", microseconds / 1000, microseconds % 1000 / 100)
+}
+
+impl Second {
+    fn of(workspace: &str, old: &str, tokens: &[TokenLine]) -> Self {
+        let is_live = |name: &str| {
+            let mut live = tokens.iter().filter(|token| token.state == "active");
+            live.any(|token| token.name == name)
+        };
+        let name = successor_name(old, is_live);
+        Self {
+            variable: slot_variable(workspace, &name),
+            name,
+        }
+    }
 }
 
 impl Replacing {

@@ -88,6 +88,7 @@ pub(super) async fn create(
             token: created.token.name,
             secret: created.secret,
             mcp_url: created.mcp_url,
+            replaces: None,
             rotation: None,
         },
     )

@@ -57,3 +57,28 @@ async fn the_card_of_a_new_token_shows_who_still_tries_the_old_one() {
     assert!(!part.body.contains("10.0.0.6"), "of that generation alone");
     assert!(!part.body.contains("Nobody since"), "{}", part.body);
 }
+
+#[tokio::test]
+async fn replacing_says_its_cost_before_the_click_and_after_it() {
+    let (site, shop, ada, _) = regenerated().await;
+    let path = format!("/w/{}/tokens/primary", shop.id);
+    let form = site.get(&format!("{path}/regenerate"), &ada).await;
+    for words in [
+        "<code>primary-2</code>",
+        "<code>WORKSPACE_TOKEN_SHOP_PRIMARY_2</code> instead of <code>WORKSPACE_TOKEN_SHOP</code>",
+        "committed <code>.mcp.json</code>",
+    ] {
+        assert!(form.body.contains(words), "{words}: {}", form.body);
+    }
+    let once = form.field("once");
+    let (replace, fields) = (format!("{path}/replace"), [("once", &*once)]);
+    let card = site.post(&replace, &ada, &fields).await.body;
+    assert!(
+        card.contains("export WORKSPACE_TOKEN_SHOP_PRIMARY_2="),
+        "as it was said"
+    );
+    assert!(card.contains("put the new token into <code>WORKSPACE_TOKEN_SHOP</code> instead"));
+    // The next one would be another.
+    let form = site.get(&format!("{path}/regenerate"), &ada).await;
+    assert!(form.body.contains("<code>primary-3</code>"));
+}
