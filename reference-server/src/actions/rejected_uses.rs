@@ -49,6 +49,8 @@ pub(crate) struct RejectedLine {
     pub(crate) first_at: String,
     /// In RFC 3339.
     pub(crate) last_at: String,
+    /// An owner has seen it, and it was not tried since.
+    pub(crate) is_hidden: bool,
     /// `old token tried 14 times from 10.0.0.5, Claude Code 2.1.330`.
     pub(crate) words: String,
 }
@@ -90,6 +92,7 @@ impl RejectedLine {
             times: rejected.times,
             first_at: time::rfc3339(rejected.first_at),
             last_at: time::rfc3339(rejected.last_at),
+            is_hidden: rejected.is_hidden,
             words: words(rejected),
         }
     }

@@ -40,6 +40,9 @@ pub(crate) struct Reminder {
     pub(crate) token: String,
     pub(crate) kind: ReminderKind,
     pub(crate) words: String,
+    /// The client it is about, as it names itself, if it is about one: what confirming it takes.
+    pub(crate) client_name: Option<String>,
+    pub(crate) address: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +50,8 @@ pub(crate) struct Reminder {
 pub(crate) enum ReminderKind {
     /// Somebody has seen the token who is no member any longer.
     MemberLeft,
-    /// The token was used by a client or from an address that are new, in the last week.
+    /// The token was used by a client or from an address that are new, in the last week, and nobody has
+    /// said that they are known.
     NewClient,
     /// The token is older than 90 days.
     Old,
@@ -107,6 +111,8 @@ impl Facts {
             token: name.to_owned(),
             kind,
             words,
+            client_name: None,
+            address: None,
         };
         let left = self
             .sightings
@@ -130,7 +136,11 @@ impl Facts {
             let words = format!(
                 "used for the first time by {who}: regenerate it if that is nobody of yours"
             );
-            remind(ReminderKind::NewClient, words)
+            Reminder {
+                client_name: Some(client.client.name.clone()),
+                address: client.address.map(|address| address.to_string()),
+                ..remind(ReminderKind::NewClient, words)
+            }
         }));
         if token.last_used_at.is_none() && age > UNUSED {
             let words = format!(

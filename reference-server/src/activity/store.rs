@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use rusqlite::{Connection, Row, Transaction, named_params, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 use tower_workspace_token::id::{SlotKey, WorkspaceId};
 
 use super::{
@@ -85,6 +85,28 @@ pub(crate) struct RejectedUse {
     /// Milliseconds since 1970.
     pub(crate) first_at: i64,
     pub(crate) last_at: i64,
+    /// An owner has seen it, and it was not tried since.
+    pub(crate) is_hidden: bool,
+}
+
+/// What tells refused uses apart in a workspace.
+#[derive(Clone, Debug)]
+pub(crate) struct Tried {
+    pub(crate) slot: String,
+    pub(crate) generation: u64,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) agent: String,
+    pub(crate) agent_version: String,
+}
+
+/// What came of hiding refused uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hidden {
+    NotThere,
+    /// There are more than those that were seen.
+    TriedAgain,
+    /// Until there are more.
+    Until,
 }
 
 /// One hour of a workspace.
@@ -225,6 +247,54 @@ fn forget_holders(transaction: &Transaction<'_>, workspace: &str) -> Result<(), 
         )?
         .execute(params![workspace, MAX_HOLDERS])?;
     Ok(())
+}
+
+/// Writes that a client from there is known to an owner; returns whether there is such a one.
+pub(crate) fn confirm_client(
+    transaction: &Transaction<'_>,
+    workspace: &WorkspaceId,
+    slot: &str,
+    client: &str,
+    address: Option<IpAddr>,
+    now: i64,
+) -> Result<bool, DatabaseError> {
+    let known = transaction.execute(
+        "UPDATE token_clients SET confirmed_at = ifnull(confirmed_at, :now)
+         WHERE workspace = :workspace AND slot = :slot AND client = :client AND address = :address",
+        named_params! {
+            ":workspace": workspace.as_str(), ":slot": slot, ":client": client,
+            ":address": text(address), ":now": now,
+        },
+    )?;
+    Ok(known > 0)
+}
+
+/// Writes that an owner has seen `times` refused uses.
+pub(crate) fn hide_attempt(
+    transaction: &Transaction<'_>,
+    workspace: &WorkspaceId,
+    tried: &Tried,
+    times: u64,
+) -> Result<Hidden, DatabaseError> {
+    let is_hidden: Option<bool> = transaction
+        .query_row(
+            "UPDATE token_rejections SET seen_times = max(seen_times, min(times, :times))
+             WHERE workspace = :workspace AND slot = :slot AND generation = :generation
+                 AND address = :address AND agent = :agent AND version = :version
+             RETURNING seen_times = times",
+            named_params! {
+                ":workspace": workspace.as_str(), ":slot": tried.slot,
+                ":generation": signed(tried.generation), ":address": text(tried.address),
+                ":agent": tried.agent, ":version": tried.agent_version, ":times": signed(times),
+            },
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(match is_hidden {
+        None => Hidden::NotThere,
+        Some(false) => Hidden::TriedAgain,
+        Some(true) => Hidden::Until,
+    })
 }
 
 /// Writes that a rotation has cut off a client of the slot.
@@ -428,7 +498,7 @@ pub(crate) fn clients(
 }
 
 /// Returns the clients that used a slot for the first time at `since` or later, though others had used
-/// it before: what an owner may want to be reminded of.
+/// it before: what an owner may want to be reminded of, unless one has said that they are known.
 pub(crate) fn new_clients(
     connection: &Connection,
     workspace: &WorkspaceId,
@@ -437,7 +507,7 @@ pub(crate) fn new_clients(
     let mut statement = connection.prepare_cached(
         "SELECT slot, client, version, address, generation, first_at, last_at, cut_generation, cut_idle
          FROM token_clients AS new
-         WHERE workspace = ?1 AND first_at >= ?2 AND EXISTS (
+         WHERE workspace = ?1 AND first_at >= ?2 AND confirmed_at IS NULL AND EXISTS (
              SELECT 1 FROM token_clients AS old
              WHERE old.workspace = new.workspace AND old.slot = new.slot AND old.first_at < new.first_at)
          ORDER BY first_at DESC",
@@ -475,6 +545,7 @@ pub(crate) fn rejected_uses(
     let mut statement = connection.prepare_cached(
         "SELECT refused.slot, refused.generation, refused.address, refused.agent,
              refused.version AS agent_version, times, first_at, refused.last_at,
+             seen_times = times AS is_hidden,
              ifnull(holder.client, refused.agent) AS client,
              ifnull(holder.version, refused.version) AS version
          FROM token_rejections AS refused LEFT JOIN (
@@ -502,6 +573,7 @@ pub(crate) fn rejected_uses(
             times: unsigned(row, "times")?,
             first_at: row.get("first_at")?,
             last_at: row.get("last_at")?,
+            is_hidden: row.get("is_hidden")?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -23,13 +23,13 @@ use crate::{
         Action, ActivityHours, AnswerTimesShow, ApprovalAnswer, ApprovalList, AttachmentShow,
         AuditList, BackupDownload, BackupWrite, Board, ConnectionEnd, ConnectionList, JobProgress,
         KeyList, KeyRetire, KeyRewrap, KeyRotate, LoginEnd, LoginList, Me, MePassword, MeRename,
-        MemberList, MemberRemove, MemberSet, NeedsYou, RejectedUses, RuleRemove, ServerAudit,
-        ServerHealth, SetupLink, TaskAdd, TaskAssign, TaskEdit, TaskList, TaskMove, TaskReply,
-        TaskSetStatus, TaskShow, TokenClients, TokenCreate, TokenHistory, TokenInspect, TokenList,
-        TokenReminders, TokenReplace, TokenRevoke, TokenRotate, TokenTest, TransferAccept,
-        TransferCancel, TransferOffer, TransferShow, UserAdd, UserLink, UserList, UserPasswd,
-        UserUpdate, WorkspaceArchive, WorkspaceCreate, WorkspaceDelete, WorkspaceList,
-        WorkspaceShow, WorkspaceUnarchive, WorkspaceUpdate,
+        MemberList, MemberRemove, MemberSet, NeedsYou, RejectedUseHide, RejectedUses, RuleRemove,
+        ServerAudit, ServerHealth, SetupLink, TaskAdd, TaskAssign, TaskEdit, TaskList, TaskMove,
+        TaskReply, TaskSetStatus, TaskShow, TokenClients, TokenConfirmClient, TokenCreate,
+        TokenHistory, TokenInspect, TokenList, TokenReminders, TokenReplace, TokenRevoke,
+        TokenRotate, TokenTest, TransferAccept, TransferCancel, TransferOffer, TransferShow,
+        UserAdd, UserLink, UserList, UserPasswd, UserUpdate, WorkspaceArchive, WorkspaceCreate,
+        WorkspaceDelete, WorkspaceList, WorkspaceShow, WorkspaceUnarchive, WorkspaceUpdate,
     },
     app::App,
     error::{AppError, ErrorCode},
@@ -64,7 +64,9 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     visitor.visit::<TokenRevoke>();
     visitor.visit::<TokenInspect>();
     visitor.visit::<TokenClients>();
+    visitor.visit::<TokenConfirmClient>();
     visitor.visit::<RejectedUses>();
+    visitor.visit::<RejectedUseHide>();
     visitor.visit::<ConnectionList>();
     visitor.visit::<ConnectionEnd>();
     visitor.visit::<ActivityHours>();

@@ -71,6 +71,14 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/w/{workspace}/tokens/{token}", get(tokens::show_one))
         .route("/w/{workspace}/tokens/{token}/back", get(tokens::back))
         .route(
+            "/w/{workspace}/tokens/{token}/clients/confirm",
+            post(tokens::confirm_client),
+        )
+        .route(
+            "/w/{workspace}/tokens/{token}/rejected/hide",
+            post(tokens::hide_rejected),
+        )
+        .route(
             "/w/{workspace}/tokens/{token}/regenerate",
             get(tokens::ask_regenerate).post(tokens::regenerate),
         )

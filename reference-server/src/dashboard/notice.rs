@@ -18,13 +18,21 @@ impl Done {
     }
 }
 
-const NOTICES: [(&str, &str); 22] = [
+const NOTICES: [(&str, &str); 24] = [
     ("approval", "Answered. The agent was told."),
     (
         "archived",
         "The workspace was archived, and its tokens have ended.",
     ),
+    (
+        "confirmed",
+        "Noted: you are not reminded of that client again.",
+    ),
     ("disconnected", "The connection was ended."),
+    (
+        "hidden",
+        "Noted: out of sight until it is tried again. The token's page goes on to list it.",
+    ),
     ("kept", "Nothing changes hands: the offer was taken back."),
     (
         "keys-rewrapped",

@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{
     actions::{
-        ClientLine, HistoryLine, Reason, RejectedLine, RejectedUses, Reminder, ReminderKind,
-        TokenClients, TokenCreate, TokenCreated, TokenHistory, TokenLine, TokenList,
-        TokenReminders, TokenReplace, TokenRevoke, TokenRotate, successor_name,
+        ClientLine, HistoryLine, Reason, RejectedLine, RejectedUseHide, RejectedUses, Reminder,
+        ReminderKind, TokenClients, TokenConfirmClient, TokenCreate, TokenCreated, TokenHistory,
+        TokenLine, TokenList, TokenReminders, TokenReplace, TokenRevoke, TokenRotate,
+        successor_name,
     },
     app::App,
     error::{AppError, ErrorCode},
@@ -123,6 +124,23 @@ pub(super) struct RevokeForm {
     reason: Option<Reason>,
 }
 
+#[derive(Deserialize)]
+pub(super) struct ClientForm {
+    client_name: String,
+    #[serde(default)]
+    address: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RejectedForm {
+    generation: u64,
+    #[serde(default)]
+    address: String,
+    agent: String,
+    agent_version: String,
+    times: u64,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct WhyQuery {
     reason: Option<Reason>,
@@ -151,7 +169,8 @@ pub(super) async fn show(
     let rejected = RejectedUses {
         workspace: workspace.clone(),
     };
-    let rejected = app.perform(rejected, &caller).await?.rejected;
+    let mut rejected = app.perform(rejected, &caller).await?.rejected;
+    rejected.retain(|rejected| !rejected.is_hidden);
     let replacements = app
         .database()
         .read(move |snapshot| replacements::list(snapshot, &info.id))
@@ -335,6 +354,49 @@ async fn aftermath(
         cut: CutClient::list(clients, before),
         tried,
     })
+}
+
+/// "That was us": a reminder less.
+pub(super) async fn confirm_client(
+    State(app): State<App>,
+    person: LoggedIn,
+    Path((workspace, name)): Path<(String, String)>,
+    Form(form): Form<ClientForm>,
+) -> PageResult {
+    let to = format!("/w/{workspace}/tokens?done=confirmed");
+    let action = TokenConfirmClient {
+        workspace,
+        name,
+        client_name: form.client_name,
+        address: Some(form.address),
+    };
+    app.perform(action, &person.caller()).await?;
+    Ok(Redirect::to(&to).into_response())
+}
+
+/// "Seen": out of sight until it is tried again, or not at all if it was tried meanwhile.
+pub(super) async fn hide_rejected(
+    State(app): State<App>,
+    person: LoggedIn,
+    Path((workspace, name)): Path<(String, String)>,
+    Form(form): Form<RejectedForm>,
+) -> PageResult {
+    let tokens = format!("/w/{workspace}/tokens");
+    let action = RejectedUseHide {
+        workspace,
+        name,
+        generation: form.generation,
+        address: Some(form.address),
+        agent: form.agent,
+        agent_version: form.agent_version,
+        times: form.times,
+    };
+    let hidden = app.perform(action, &person.caller()).await?;
+    let to = match hidden.is_hidden {
+        true => format!("{tokens}?done=hidden"),
+        false => tokens,
+    };
+    Ok(Redirect::to(&to).into_response())
 }
 
 pub(super) async fn replace(
@@ -533,6 +595,14 @@ impl ReminderKind {
             Self::NewClient => "regenerate?reason=suspicion",
             Self::Old => "regenerate?reason=routine",
             Self::Unused => "revoke",
+        }
+    }
+
+    /// Returns what that does to the token, whose name follows.
+    fn way_out_words(self) -> &'static str {
+        match self {
+            Self::MemberLeft | Self::NewClient | Self::Old => "Regenerate",
+            Self::Unused => "Revoke",
         }
     }
 }

@@ -165,6 +165,16 @@ fn table() -> Vec<(&'static str, For, Value)> {
             json!({"token": "x"}),
         ),
         (
+            "POST /workspaces/{workspace}/tokens/{name}/clients/confirm",
+            Owner,
+            json!({"client_name": "nobody"}),
+        ),
+        (
+            "POST /workspaces/{workspace}/tokens/{name}/rejected/hide",
+            Owner,
+            json!({"generation": 1, "agent": "", "agent_version": "", "times": 1}),
+        ),
+        (
             "POST /workspaces/{workspace}/tokens/{name}/replace",
             Owner,
             json!({}),

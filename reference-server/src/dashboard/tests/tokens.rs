@@ -1,6 +1,7 @@
 //! The pages about tokens.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use super::site::{Browser, Page, Site, Workspace};
 use crate::people::Role;
@@ -81,4 +82,89 @@ async fn replacing_says_its_cost_before_the_click_and_after_it() {
     // The next one would be another.
     let form = site.get(&format!("{path}/regenerate"), &ada).await;
     assert!(form.body.contains("<code>primary-3</code>"));
+}
+
+/// Uses of the token by a client that was always there, and by one that is new.
+async fn use_it(site: &Site) {
+    site.execute(
+        "INSERT INTO token_clients
+             (workspace, slot, client, address, agent, version, generation, first_at, last_at)
+         SELECT id, 'primary', column1, column2, '', '1', 2, column3, unixepoch() * 1000
+         FROM workspaces, (VALUES ('always', '10.0.0.1', 1),
+             ('stranger', '10.0.0.2', unixepoch() * 1000), ('stranger', '10.0.0.3', unixepoch() * 1000))",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_reminder_of_a_new_client_is_gone_when_an_owner_knows_it() {
+    let (site, shop, ada, _) = regenerated().await;
+    use_it(&site).await;
+    let tokens = format!("/w/{}/tokens", shop.id);
+    let page = site.get(&tokens, &ada).await.body;
+    assert_eq!(
+        page.matches("That was us").count(),
+        2,
+        "one a client and place: {page}"
+    );
+    assert!(page.contains(">Regenerate primary</a>"), "{page}");
+    assert!(!page.contains("Do it"));
+    let confirm = format!("{tokens}/primary/clients/confirm");
+    let fields = [("client_name", "stranger"), ("address", "10.0.0.2")];
+    let answer = site.post(&confirm, &ada, &fields).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+    let page = site.get(answer.header("location"), &ada).await.body;
+    assert!(page.contains("you are not reminded of that client again"));
+    assert!(!page.contains("stranger 1 at 10.0.0.2"), "{page}");
+    assert!(page.contains("stranger 1 at 10.0.0.3"), "{page}");
+    let audit = site.get(&format!("/w/{}/audit", shop.id), &ada).await.body;
+    assert!(audit.contains("token.confirm-client"), "{audit}");
+    assert!(audit.contains("stranger at 10.0.0.2"), "{audit}");
+    for (address, status) in [("10.0.0.9", 404), ("somewhere", 400)] {
+        let fields = [("client_name", "stranger"), ("address", address)];
+        let answer = site.post(&confirm, &ada, &fields).await;
+        assert_eq!(answer.status, status, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_trail_that_was_seen_is_hidden_until_the_token_is_tried_again() {
+    let (site, shop, ada, _) = regenerated().await;
+    refuse(&site, 1, "10.0.0.5", 3).await;
+    let tokens = format!("/w/{}/tokens", shop.id);
+    let words = |times| format!("old token tried {times} times from 10.0.0.5");
+    let shows = async |target: &str, times: i64| {
+        let page = site.get(target, &ada).await.body;
+        page.contains(&words(times))
+    };
+    assert!(shows(&tokens, 3).await);
+    let hide = format!("{tokens}/primary/rejected/hide");
+    let fields = |times| {
+        [
+            ("generation", "1"),
+            ("address", "10.0.0.5"),
+            ("agent", "python-httpx"),
+            ("agent_version", "0.27"),
+            ("times", times),
+        ]
+    };
+    // It was tried once more while somebody read.
+    let answer = site.post(&hide, &ada, &fields("2")).await;
+    assert_eq!(answer.header("location"), tokens);
+    assert!(shows(&tokens, 3).await);
+    let answer = site.post(&hide, &ada, &fields("3")).await;
+    assert_eq!(answer.header("location"), format!("{tokens}?done=hidden"));
+    assert!(!shows(&tokens, 3).await);
+    let one = format!("{tokens}/primary");
+    assert!(shows(&one, 3).await, "what was tried is never forgotten");
+    refuse(&site, 1, "10.0.0.5", 4).await;
+    assert!(shows(&tokens, 4).await);
+    let api = format!(
+        "/api/v1/workspaces/{}/tokens/primary/rejected/hide",
+        shop.id
+    );
+    let nothing = json!({"generation": 9, "agent": "", "agent_version": "", "times": 1});
+    let ask = site.ask(Method::POST, &api).of(&ada).json(&nothing);
+    let answer: Value = serde_json::from_str(&ask.send().await.body).unwrap();
+    assert_eq!(answer["error"]["code"], "not_found");
 }

@@ -53,3 +53,7 @@ DROP TABLE token_uses_before;
 -- The generation with which a client was cut off by a rotation, and whether it was idle then.
 ALTER TABLE token_clients ADD COLUMN cut_generation INTEGER;
 ALTER TABLE token_clients ADD COLUMN cut_idle INTEGER NOT NULL DEFAULT 0;
+
+-- What owners have looked at: clients that are theirs, and how often an old token had been tried by then.
+ALTER TABLE token_clients ADD COLUMN confirmed_at INTEGER;
+ALTER TABLE token_rejections ADD COLUMN seen_times INTEGER NOT NULL DEFAULT 0;
