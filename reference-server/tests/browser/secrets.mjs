@@ -32,8 +32,13 @@ export const checks = {
     }
     const onward = ada.page.locator('#onward');
     expect(await onward.evaluate((way) => way.inert), 'the way on is closed');
+    const looks = () => onward.locator('.primary').evaluate((way) => getComputedStyle(way).borderTopStyle);
+    expect(await looks() === 'dashed', 'the way on looks closed', await looks());
+    await ada.sees('Tick the box first');
     await ada.page.locator('[data-gate]').check();
     expect(!(await onward.evaluate((way) => way.inert)), 'the way on is open');
+    expect(await looks() === 'solid', 'the way on looks open', await looks());
+    expect(!(await ada.page.getByText('Tick the box first').isVisible()), 'nothing is left to be ticked');
   },
 
   async 'the way on leads to the token that was made, among others'(world) {
