@@ -93,6 +93,17 @@ impl KeyRoom {
         Ok(())
     }
 
+    /// Returns the keys that a copy of the database needs which is made before the guard is dropped: until
+    /// then the keys stay as they are, and no token comes under a former one any more.
+    pub(crate) async fn needed(
+        &self,
+        authority: &TokenAuthority,
+    ) -> Result<(MutexGuard<'_, ()>, Vec<KeyName>), AppError> {
+        let turn = self.turn().await;
+        let needed = self.in_use(authority).await?.needed(&self.ids());
+        Ok((turn, needed))
+    }
+
     /// Finds out which keys the live tokens need; opens each of them for a moment.
     pub(crate) async fn in_use(&self, authority: &TokenAuthority) -> Result<KeyUse, AppError> {
         let mut found = KeyUse::default();
@@ -125,7 +136,7 @@ impl KeyRoom {
 impl KeyUse {
     /// Returns the keys that a copy of the database needs: the primaries of `ids`, and the former ones of
     /// live tokens.
-    pub(crate) fn needed(&self, ids: &KeyIds) -> Vec<KeyName> {
+    fn needed(&self, ids: &KeyIds) -> Vec<KeyName> {
         let rings = [
             ("signing", &ids.signing, &self.signing),
             ("sealing", &ids.sealing, &self.sealing),

@@ -53,9 +53,10 @@ impl Action for BackupDownload {
         let worker = app.clone();
         let download = {
             let _turn = app.jobs().backup.turn().await;
+            let (_keys_stay, needed) = app.keys().needed(app.authority()).await?;
             let writing = move || {
                 let job = &worker.jobs().backup;
-                worker.downloads().write(&source, turn, job)
+                worker.downloads().write(&source, &needed, turn, job)
             };
             spawn_blocking(writing)
                 .await

@@ -71,11 +71,7 @@ impl Action for BackupWrite {
         let source = store.connection().map_err(anyhow::Error::from)?;
         let worker = app.clone();
         let _turn = app.jobs().backup.turn().await;
-        // The keys stay as they are meanwhile, and no token comes under a former one any more: what is needed
-        // now is all that is needed by what is copied after it.
-        let _keys = app.keys().turn().await;
-        let used = app.keys().in_use(app.authority()).await?;
-        let needed = used.needed(&app.keys().ids());
+        let (_keys_stay, needed) = app.keys().needed(app.authority()).await?;
         let written = tokio::task::spawn_blocking(move || {
             backup::write(&source, &target, &needed, &worker.jobs().backup)
         });

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     error::{AppError, ErrorCode},
+    key_check::KeyName,
     progress::Job,
 };
 
@@ -73,6 +74,7 @@ impl Downloads {
     pub(crate) fn write(
         &self,
         source: &Connection,
+        needed: &[KeyName],
         turn: Turn,
         job: &Job,
     ) -> Result<Download, AppError> {
@@ -83,7 +85,7 @@ impl Downloads {
         }
         let fill = || {
             let mut part = Part::create(self.path.clone())?;
-            let written = write::fill(&mut part, source, job)?;
+            let written = write::fill(&mut part, source, needed, job)?;
             anyhow::Ok((written, part.unname()?))
         };
         let (written, file) = fill().map_err(explain)?;

@@ -35,13 +35,18 @@ pub(crate) fn write(
     job: &Job,
 ) -> Result<Written, AppError> {
     let mut part = target.begin()?;
-    let written = fill(&mut part, source, job).map_err(|error| explain(error, target))?;
+    let written = fill(&mut part, source, needed, job).map_err(|error| explain(error, target))?;
     target.publish(part)?;
     Ok(written)
 }
 
 /// Copies the database of `source`, as it is at one moment, into an empty file.
-pub(super) fn fill(part: &mut Part, source: &Connection, job: &Job) -> anyhow::Result<Written> {
+pub(super) fn fill(
+    part: &mut Part,
+    source: &Connection,
+    needed: &[KeyName],
+    job: &Job,
+) -> anyhow::Result<Written> {
     let mut fill = || {
         let size = size(source)?;
         job.begin(size * 2);
