@@ -78,7 +78,7 @@ pub(crate) fn delete(connection: &Connection, id: &WorkspaceId) -> Result<(), Da
 /// The tables of what is in workspaces, those that refer to others first.
 const CONTENTS: &[&str] = &[
     "attachments",
-    "answers",
+    "answer_days",
     "approvals",
     "approval_rules",
     "events",

@@ -66,6 +66,37 @@ pub(super) struct WorkspaceBar {
     pub(super) tab: &'static str,
 }
 
+impl WorkspaceBar {
+    /// # Errors
+    /// There is no such workspace for this person.
+    pub(super) async fn of(
+        app: &App,
+        person: &Person,
+        workspace: &str,
+        tab: &'static str,
+    ) -> Result<(Self, WorkspaceInfo), AppError> {
+        let caller = Caller::Person(person.clone());
+        let (info, role) = workspace_ref::visible(app, workspace, &caller).await?;
+        let needs = app.tasks().needs_count(&info.id).await?;
+        let id = info.id;
+        let transfer = app
+            .database()
+            .read(move |snapshot| transfers::find(snapshot, &id, time::now()))
+            .await?;
+        let for_them = transfer.filter(|transfer| transfer.to == person.user.id);
+        let bar = Self {
+            id: info.id.to_string(),
+            name: info.name.clone(),
+            is_archived: info.archived,
+            is_owner: role == Role::Owner,
+            needs,
+            offered_by: for_them.map(|transfer| transfer.by_name),
+            tab,
+        };
+        Ok((bar, info))
+    }
+}
+
 impl Layout {
     /// The frame for somebody who has not logged in.
     pub(super) fn stranger(title: impl Into<String>) -> Self {
@@ -103,26 +134,10 @@ impl Layout {
         title: &str,
     ) -> Result<(Self, WorkspaceInfo), AppError> {
         let cursor = app.live().cursor();
-        let caller = Caller::Person(person.clone());
-        let (info, role) = workspace_ref::visible(app, workspace, &caller).await?;
-        let needs = app.tasks().needs_count(&info.id).await?;
-        let id = info.id;
-        let transfer = app
-            .database()
-            .read(move |snapshot| transfers::find(snapshot, &id, time::now()))
-            .await?;
-        let for_them = transfer.filter(|transfer| transfer.to == person.user.id);
+        let (bar, info) = WorkspaceBar::of(app, person, workspace, tab).await?;
         let mut layout = Self::of(app, person, format!("{title} · {}", info.name));
         layout.live = Some(format!("/live?workspace={}&since={cursor}", info.id));
-        layout.workspace = Some(WorkspaceBar {
-            id: info.id.to_string(),
-            name: info.name.clone(),
-            is_archived: info.archived,
-            is_owner: role == Role::Owner,
-            needs,
-            offered_by: for_them.map(|transfer| transfer.by_name),
-            tab,
-        });
+        layout.workspace = Some(bar);
         Ok((layout, info))
     }
 

@@ -100,6 +100,7 @@ pub(crate) fn router(app: &App) -> Router {
             post(connections::end),
         )
         .route("/w/{workspace}", get(needs_you::show))
+        .route("/w/{workspace}/needs-count", get(needs_you::count))
         .route(
             "/w/{workspace}/approvals/{approval}",
             post(needs_you::answer_approval),

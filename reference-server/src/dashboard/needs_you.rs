@@ -12,7 +12,7 @@ use super::{
     extract::{Form, Path, Query},
     filters,
     guard::LoggedIn,
-    layout::Layout,
+    layout::{Layout, WorkspaceBar},
     notice::Done,
     page::{PageResult, render},
 };
@@ -33,6 +33,13 @@ struct NeedsYouPage {
     rules: Vec<ApprovalRule>,
     /// How long answers took lately, once there were any.
     chart: Option<Chart>,
+}
+
+/// How much there is, for the tab that each page of the workspace has.
+#[derive(Template)]
+#[template(path = "needs_count.html")]
+struct NeedsCount {
+    workspace: WorkspaceBar,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +78,15 @@ pub(super) async fn show(
         rules,
         chart: Chart::of_answers(&times),
     })
+}
+
+pub(super) async fn count(
+    State(app): State<App>,
+    person: LoggedIn,
+    Path(workspace): Path<String>,
+) -> PageResult {
+    let workspace = WorkspaceBar::of(&app, &person.0, &workspace, "").await?.0;
+    render(&NeedsCount { workspace })
 }
 
 pub(super) async fn answer_approval(

@@ -16,6 +16,9 @@ use crate::error::AppError;
 #[derive(Clone, Debug)]
 pub(crate) struct Passwords {
     permits: Arc<Semaphore>,
+    /// How many have come to wait for their turn.
+    #[cfg(test)]
+    asked: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Passwords {
@@ -63,6 +66,8 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> anyhow::Result<T> {
+        #[cfg(test)]
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let permit = Arc::clone(&self.permits).acquire_owned().await?;
         // The permit goes along: the work goes on when whoever asked for it has hung up.
         let work = move || {
@@ -83,12 +88,19 @@ impl Passwords {
         let permits = Arc::clone(&self.permits).acquire_many_owned(all).await;
         permits.expect("the semaphore is never closed")
     }
+
+    /// Returns how many have asked for work so far.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.load(std::sync::atomic::Ordering::SeqCst)
+    }
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         Self {
             permits: Arc::new(Semaphore::new(AT_ONCE)),
+            #[cfg(test)]
+            asked: Arc::default(),
         }
     }
 }

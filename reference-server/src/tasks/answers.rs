@@ -1,10 +1,13 @@
-//! How long agents wait for people: every answer is kept for thirty days, to be shown as a small chart.
+//! How long agents wait for people: answers are counted for thirty days, to be shown as a small chart.
 //!
 //! An answer is the step of a person after which a task no longer waits, or a permission that a person
 //! gives or refuses. What agents and rules settle by themselves is none, and what nobody answered
 //! either: it still stands on "Needs you".
+//!
+//! Kept are counts by day and bucket, so that neither rows nor the work of a page grow with the answers.
+//! Four buckets double the time: what is read off them is at most a quarter too long, and never too short.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, named_params, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::id::WorkspaceId;
@@ -34,9 +37,18 @@ pub(crate) struct AnswerDay {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Waits {
     pub(crate) answers: u64,
-    /// Half of them were there within this time.
+    /// Half of them were there within this time; at most a quarter more than it was.
     pub(crate) median_ms: u64,
     pub(crate) slowest_ms: u64,
+}
+
+/// The answers of a day that took about as long.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    day: i64,
+    bucket: u32,
+    answers: u64,
+    slowest: u64,
 }
 
 impl Tasks {
@@ -48,97 +60,139 @@ impl Tasks {
         let (workspace, now) = (*workspace, time::now());
         self.database
             .read(move |snapshot| {
-                let kept = kept(snapshot, &workspace, now)?;
-                Ok(AnswerTimes::of(&kept, now))
+                let counts = counts(snapshot, &workspace, now)?;
+                Ok(AnswerTimes::of(&counts, now))
             })
             .await
     }
 }
 
-/// Keeps that a task which waited since `since` has its answer.
+/// Counts that a task which waited since `since` has its answer.
 pub(super) fn note(
     connection: &Connection,
     workspace: &WorkspaceId,
     since: i64,
     now: i64,
 ) -> Result<(), TaskError> {
+    // Nothing, where a clock was set back.
+    let waited = u64::try_from(now.saturating_sub(since)).unwrap_or(0);
     connection
-        .prepare_cached("INSERT INTO answers (workspace, at, waited) VALUES (?1, ?2, ?3)")?
-        .execute(params![workspace.as_str(), now, (now - since).max(0)])?;
-    forget_old(connection, workspace, now)
+        .prepare_cached(
+            "INSERT INTO answer_days (workspace, day, bucket, answers, slowest)
+             VALUES (:workspace, :day, :bucket, 1, :waited)
+             ON CONFLICT DO UPDATE SET answers = answers + 1, slowest = max(slowest, excluded.slowest)",
+        )?
+        .execute(named_params! {
+            ":workspace": workspace.as_str(),
+            ":day": day_of(now),
+            ":bucket": bucket_of(waited),
+            ":waited": i64::try_from(waited).unwrap_or(i64::MAX),
+        })?;
+    connection
+        .prepare_cached("DELETE FROM answer_days WHERE workspace = ?1 AND day < ?2")?
+        .execute(params![workspace.as_str(), first_day(now)])?;
+    Ok(())
 }
 
-/// Keeps that a person answered a request for a permission.
+/// Counts that a person answered a request for a permission.
 pub(super) fn note_approval(
     connection: &Connection,
     workspace: &WorkspaceId,
     approval: &ApprovalId,
     now: i64,
 ) -> Result<(), TaskError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO answers (workspace, at, waited)
-             SELECT workspace, ?3, max(?3 - created_at, 0) FROM approvals WHERE workspace = ?1 AND id = ?2",
-        )?
-        .execute(params![workspace.as_str(), approval.as_str(), now])?;
-    forget_old(connection, workspace, now)
+    let asked_at = connection
+        .prepare_cached("SELECT created_at FROM approvals WHERE workspace = ?1 AND id = ?2")?
+        .query_row([workspace.as_str(), approval.as_str()], |row| row.get(0))?;
+    note(connection, workspace, asked_at, now)
 }
 
-fn forget_old(connection: &Connection, workspace: &WorkspaceId, now: i64) -> Result<(), TaskError> {
-    connection
-        .prepare_cached("DELETE FROM answers WHERE workspace = ?1 AND at < ?2")?
-        .execute(params![workspace.as_str(), first_day(now) * MILLIS_PER_DAY])?;
-    Ok(())
-}
-
-/// Returns the answers of the days that are shown: the day of each, and how long it took.
-fn kept(
+/// Returns what was counted on the days that are shown, in the order of how long it took.
+fn counts(
     connection: &Connection,
     workspace: &WorkspaceId,
     now: i64,
-) -> Result<Vec<(i64, u64)>, TaskError> {
+) -> Result<Vec<Count>, TaskError> {
     let mut statement = connection.prepare_cached(
-        "SELECT at, waited FROM answers WHERE workspace = ?1 AND at >= ?2 ORDER BY at",
+        "SELECT day, bucket, answers, slowest FROM answer_days
+         WHERE workspace = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY bucket",
     )?;
-    let first = first_day(now) * MILLIS_PER_DAY;
-    let rows = statement.query_map(params![workspace.as_str(), first], |row| {
-        let (at, waited): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok((at.div_euclid(MILLIS_PER_DAY), waited.unsigned_abs()))
+    let days = params![workspace.as_str(), first_day(now), day_of(now)];
+    let rows = statement.query_map(days, |row| {
+        Ok(Count {
+            day: row.get(0)?,
+            bucket: row.get(1)?,
+            answers: row.get::<_, i64>(2)?.unsigned_abs(),
+            slowest: row.get::<_, i64>(3)?.unsigned_abs(),
+        })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 impl AnswerTimes {
-    fn of(kept: &[(i64, u64)], now: i64) -> Self {
-        let days = first_day(now)..=now.div_euclid(MILLIS_PER_DAY);
+    fn of(counts: &[Count], now: i64) -> Self {
+        let days = first_day(now)..=day_of(now);
         let day = |day| AnswerDay {
             at: time::rfc3339(day * MILLIS_PER_DAY),
-            waits: Waits::of(kept.iter().filter(|(of, _)| *of == day)),
+            waits: Waits::of(|| counts.iter().filter(move |count| count.day == day)),
         };
         Self {
             days: days.map(day).collect(),
-            all: Waits::of(kept.iter()),
+            all: Waits::of(|| counts.iter()),
         }
     }
 }
 
 impl Waits {
-    fn of<'a>(kept: impl Iterator<Item = &'a (i64, u64)>) -> Self {
-        let mut waited: Vec<u64> = kept.map(|(_, waited)| *waited).collect();
-        waited.sort_unstable();
-        let Some(slowest) = waited.last() else {
-            return Self::default();
-        };
+    /// Sums up what stands in the order of how long it took.
+    fn of<'a, I: Iterator<Item = &'a Count>>(counts: impl Fn() -> I) -> Self {
+        let answers = counts().map(|count| count.answers).sum();
+        let slowest_ms = counts().map(|count| count.slowest).max().unwrap_or(0);
+        let mut seen = 0;
+        let middle = counts().find(|count| {
+            seen += count.answers;
+            seen * 2 >= answers
+        });
         Self {
-            answers: waited.len() as u64,
-            median_ms: waited[(waited.len() - 1) / 2],
-            slowest_ms: *slowest,
+            answers,
+            median_ms: middle.map_or(0, |count| longest_in(count.bucket).min(slowest_ms)),
+            slowest_ms,
         }
     }
 }
 
+/// Returns the bucket of a time in milliseconds: below 4 each has its own, from there on four double it.
+fn bucket_of(waited: u64) -> u32 {
+    match waited.checked_ilog2() {
+        Some(doublings @ 2..) => {
+            let quarter = (waited >> (doublings - 2)) & 3;
+            (doublings - 1) * 4 + quarter as u32
+        }
+        _ => waited as u32,
+    }
+}
+
+/// Returns the longest time of a bucket.
+fn longest_in(bucket: u32) -> u64 {
+    match bucket {
+        0..4 => bucket.into(),
+        _ => {
+            let (doublings, quarter) = (bucket / 4 - 1, u64::from(bucket % 4));
+            // What no clock has counted yet; written by nobody, but read from a file.
+            (5 + quarter)
+                .checked_shl(doublings)
+                .unwrap_or(0)
+                .wrapping_sub(1)
+        }
+    }
+}
+
+fn day_of(now: i64) -> i64 {
+    now.div_euclid(MILLIS_PER_DAY)
+}
+
 fn first_day(now: i64) -> i64 {
-    now.div_euclid(MILLIS_PER_DAY) - DAYS + 1
+    day_of(now) - DAYS + 1
 }
 
 const DAYS: i64 = 30;
@@ -151,8 +205,19 @@ mod tests {
     #[test]
     fn half_of_the_answers_are_within_the_median_and_days_without_any_are_there() {
         let today = 20_000;
-        let kept = [(today - 1, 9_000), (today, 5), (today, 1), (today, 7)];
-        let times = AnswerTimes::of(&kept, today * MILLIS_PER_DAY + 1);
+        let count = |day, waited, answers| Count {
+            day,
+            bucket: bucket_of(waited),
+            answers,
+            slowest: waited,
+        };
+        let counts = [
+            count(today, 1, 1),
+            count(today, 5, 1),
+            count(today, 7, 1),
+            count(today - 1, 9_000, 1),
+        ];
+        let times = AnswerTimes::of(&counts, today * MILLIS_PER_DAY + 1);
         assert_eq!(times.days.len(), 30);
         assert_eq!(times.days[27].waits, Waits::default());
         assert_eq!(times.days[28].waits.median_ms, 9_000);
@@ -170,5 +235,23 @@ mod tests {
             slowest_ms: 9_000,
         };
         assert_eq!(times.all, all);
+    }
+
+    #[test]
+    fn what_is_read_off_a_bucket_is_at_most_a_quarter_too_long_and_never_too_short() {
+        let powers = (0..63).map(|power| 1_u64 << power);
+        let times = powers.flat_map(|power| [power - 1, power, power + power / 3]);
+        for waited in times.chain(0..5_000).chain([u64::MAX]) {
+            let bucket = bucket_of(waited);
+            let longest = longest_in(bucket);
+            assert!(
+                waited <= longest && longest - waited <= waited / 4,
+                "{waited}: {longest}"
+            );
+            assert_eq!(bucket_of(longest), bucket, "{waited}");
+        }
+        for bucket in [252, 260, u32::MAX] {
+            let _ = longest_in(bucket);
+        }
     }
 }

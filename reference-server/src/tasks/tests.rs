@@ -815,19 +815,20 @@ async fn how_long_an_answer_took_is_kept_for_thirty_days() {
         answers::note(transaction, &acme, 0, now - 31 * day)?;
         // A clock that was set back.
         answers::note(transaction, &acme, now + 5, now)?;
-        answers::note(transaction, &acme, now - 1_500, now)?;
-        Ok::<_, TaskError>(
-            transaction.query_row("SELECT count(*) FROM answers", [], |row| {
-                row.get::<_, i64>(0)
-            })?,
-        )
+        for waited in [1_500, 1_600, 1_601] {
+            answers::note(transaction, &acme, now - waited, now)?;
+        }
+        let count = "SELECT count(*) FROM answer_days";
+        let rows: i64 = transaction.query_row(count, [], |row| row.get(0))?;
+        Ok::<_, TaskError>(rows)
     });
-    assert_eq!(noted.await.unwrap(), 2);
+    // What took about as long is one row, and what is old is none.
+    assert_eq!(noted.await.unwrap(), 3);
     let times = fixture.tasks.answer_times(&acme).await.unwrap();
     let waits = Waits {
-        answers: 2,
-        median_ms: 0,
-        slowest_ms: 1_500,
+        answers: 4,
+        median_ms: 1_535,
+        slowest_ms: 1_601,
     };
     assert_eq!((times.all, times.days[29].waits), (waits, waits));
 }

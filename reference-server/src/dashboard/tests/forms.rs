@@ -68,6 +68,7 @@ fn posts(acme: &Workspace) -> Vec<String> {
 fn pages(acme: &Workspace) -> Vec<String> {
     let of_workspace = [
         "",
+        "needs-count",
         "board",
         "tokens",
         "tokens/primary",

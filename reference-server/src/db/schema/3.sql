@@ -1,5 +1,5 @@
 -- Version 3: who did what to a task by name, its place on the board, whether it waits for a person,
--- attachments, approvals, how long answers took, the timeline, and the protocol of a workspace.
+-- attachments, approvals, the timeline, and the protocol of a workspace.
 -- Names are kept as they were at that time: a person may be renamed, and a token's slot may go.
 
 ALTER TABLE workspaces ADD COLUMN protocol TEXT NOT NULL DEFAULT 'dual' CHECK (protocol IN ('dual', 'legacy'));
@@ -92,16 +92,6 @@ CREATE TABLE approval_rules (
     created_at   INTEGER NOT NULL,
     UNIQUE (workspace, slot, tool)
 ) STRICT, WITHOUT ROWID;
-
--- How long an agent waited for each answer of a person's, in milliseconds. Kept for thirty days.
-CREATE TABLE answers (
-    number    INTEGER PRIMARY KEY AUTOINCREMENT,
-    workspace TEXT NOT NULL REFERENCES workspaces (id),
-    at        INTEGER NOT NULL,
-    waited    INTEGER NOT NULL
-) STRICT;
-
-CREATE INDEX answers_by_workspace ON answers (workspace, at, waited);
 
 CREATE TABLE events (
     number     INTEGER PRIMARY KEY AUTOINCREMENT,
