@@ -13,7 +13,9 @@ use super::{
     page::{PageResult, render},
 };
 use crate::{
-    actions::{ConnectionLine, ConnectionList, Secret, TokenList, TokenTest, TokenTested},
+    actions::{
+        ConnectionLine, ConnectionList, Secret, TokenLine, TokenList, TokenTest, TokenTested,
+    },
     app::App,
     error::AppError,
     variables::slot_variable,
@@ -25,6 +27,10 @@ struct ConnectPage {
     layout: Layout,
     workspace: String,
     mcp_url: String,
+    /// The query with which the page was asked for, or means to be.
+    query: String,
+    /// The token that was asked for, if it is none that lives.
+    missing: Option<Missing>,
     token: String,
     /// The names of the live tokens.
     tokens: Vec<String>,
@@ -33,6 +39,12 @@ struct ConnectPage {
     /// Who is connected with the token.
     connections: Vec<ConnectionLine>,
     test: Option<TokenTested>,
+}
+
+/// A token that somebody asked for and that opens nothing.
+struct Missing {
+    name: String,
+    was_revoked: bool,
 }
 
 /// Not called `token`: a parameter of that name is taken for a credential, and never gets here.
@@ -80,11 +92,23 @@ async fn page(
 ) -> PageResult {
     let (layout, info) =
         Layout::of_workspace(app, &person.0, &workspace, "connect", "Connect").await?;
-    let tokens = live_tokens(app, person, &workspace).await?;
-    let token = token.filter(|token| tokens.contains(token));
+    let all = all_tokens(app, person, &workspace).await?;
+    let live = all.iter().filter(|token| token.state == "active");
+    let tokens: Vec<String> = live.map(|token| token.name.clone()).collect();
+    let (token, missing) = match token {
+        Some(token) if tokens.contains(&token) => (Some(token), None),
+        Some(name) => {
+            let was_revoked = all.iter().any(|token| token.name == name);
+            (None, Some(Missing { name, was_revoked }))
+        }
+        None => (None, None),
+    };
     let token = token
         .or_else(|| tokens.first().cloned())
         .unwrap_or_default();
+    // What is asked for again is what was asked for, so that what it says does not go away by itself.
+    let slot = missing.as_ref().map_or(&token, |missing| &missing.name);
+    let query = serde_urlencoded::to_string([("slot", slot)]).map_err(anyhow::Error::from)?;
     let list = ConnectionList {
         workspace: workspace.clone(),
     };
@@ -97,6 +121,8 @@ async fn page(
         clients: clients::guides(&workspace, &variable, &mcp_url),
         workspace,
         mcp_url,
+        query,
+        missing,
         token,
         tokens,
         variable,
@@ -105,15 +131,13 @@ async fn page(
     })
 }
 
-async fn live_tokens(
+async fn all_tokens(
     app: &App,
     person: &LoggedIn,
     workspace: &str,
-) -> Result<Vec<String>, AppError> {
+) -> Result<Vec<TokenLine>, AppError> {
     let action = TokenList {
         workspace: workspace.to_owned(),
     };
-    let tokens = app.perform(action, &person.caller()).await?.tokens;
-    let live = tokens.into_iter().filter(|token| token.state == "active");
-    Ok(live.map(|token| token.name).collect())
+    Ok(app.perform(action, &person.caller()).await?.tokens)
 }

@@ -168,3 +168,52 @@ async fn a_trail_that_was_seen_is_hidden_until_the_token_is_tried_again() {
     let answer: Value = serde_json::from_str(&ask.send().await.body).unwrap();
     assert_eq!(answer["error"]["code"], "not_found");
 }
+
+#[tokio::test]
+async fn pages_of_a_token_that_is_none_say_so() {
+    let (site, shop, ada, _) = regenerated().await;
+    let base = format!("/w/{}", shop.id);
+    let once = site.get(&format!("{base}/tokens"), &ada).await;
+    let once = once.field("once");
+    let fields = [("name", "laptop"), ("once", &*once)];
+    let answer = site.post(&format!("{base}/tokens"), &ada, &fields).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let one = format!("{base}/tokens/laptop");
+    let fields = [("confirm", "laptop"), ("reason", "routine")];
+    site.post(&format!("{one}/revoke"), &ada, &fields).await;
+
+    let connect = |slot| format!("{base}/connect?slot={slot}");
+    for (slot, words, again) in [
+        (
+            "laptop",
+            "The token <code>laptop</code> was revoked",
+            "slot=laptop",
+        ),
+        (
+            "a%26b",
+            "There is no token <code>a&#38;b</code>",
+            "slot=a%26b",
+        ),
+    ] {
+        let page = site.get(&connect(slot), &ada).await.body;
+        assert!(page.contains(words), "{page}");
+        assert!(page.contains("What follows is for <code>primary</code>"));
+        // It is asked for again by the same name: the words do not go away by themselves.
+        assert!(page.contains(&format!("/connect?{again}\"")), "{page}");
+    }
+    let page = site.get(&connect("primary"), &ada).await.body;
+    assert!(!page.contains("What follows is for"), "{page}");
+
+    for (page, form) in [
+        ("regenerate", "name=\"reason\""),
+        ("revoke", "name=\"confirm\""),
+    ] {
+        let dead = site.get(&format!("{one}/{page}"), &ada).await.body;
+        assert!(dead.contains("laptop was revoked"), "{dead}");
+        assert!(!dead.contains(form) && !dead.contains("Make a second token"));
+        let live = site
+            .get(&format!("{base}/tokens/primary/{page}"), &ada)
+            .await;
+        assert!(live.body.contains(form) && !live.body.contains("was revoked"));
+    }
+}
