@@ -44,7 +44,7 @@ impl Reason {
     /// Returns it in words, for people and for the trail.
     pub(crate) fn words(self) -> &'static str {
         match self {
-            Self::Committed => "it was committed",
+            Self::Committed => "it was committed to a repository",
             Self::HandOff => "it is handed over to somebody else",
             Self::LostDevice => "a device was lost",
             Self::MemberLeft => "a member left",

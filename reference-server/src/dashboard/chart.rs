@@ -108,7 +108,7 @@ impl Chart {
                     )
                 });
         let words = format!(
-            "The last {} hours: {calls} call{}, {rejections} refused request{}.",
+            "The last {} hours: {calls} call{} (blue), {rejections} refused request{} (red).",
             hours.len(),
             plural(calls),
             plural(rejections),
@@ -168,7 +168,9 @@ mod tests {
         let chart = Chart::of_hours(&[hour(0, 0), hour(96, 0), hour(48, 1)]);
         let html = chart.render().unwrap();
         assert!(
-            html.contains("aria-label=\"The last 3 hours: 144 calls, 1 refused request.\""),
+            html.contains(
+                "aria-label=\"The last 3 hours: 144 calls (blue), 1 refused request (red).\""
+            ),
             "{html}"
         );
         assert!(

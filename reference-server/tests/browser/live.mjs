@@ -175,7 +175,7 @@ export const checks = {
     await ada.page.locator('summary', { hasText: '1 revoked' }).click();
     await server.api(cookie, 'POST', `/workspaces/${id}/tokens`, { name: 'another' });
     await ada.link('Regenerate MCP Token another').waitFor();
-    expect(await ada.page.locator('details').evaluate((details) => details.open), 'the list stays open');
+    expect(await ada.page.locator('#tokens details').evaluate((details) => details.open), 'the list stays open');
   },
 
   async 'a page that lost its server catches up when that is back'(world) {

@@ -217,3 +217,22 @@ async fn pages_of_a_token_that_is_none_say_so() {
         assert!(live.body.contains(form) && !live.body.contains("was revoked"));
     }
 }
+
+#[tokio::test]
+async fn the_words_of_tokens_and_connections_are_explained_where_they_stand() {
+    let (site, shop, ada, _) = regenerated().await;
+    let base = format!("/w/{}", shop.id);
+    for (page, words) in [
+        ("tokens", &["Public id", "Generation", "Refused"][..]),
+        ("tokens/primary", &["Public id", "Generation", "Refused"]),
+        ("connections", &["Session", "No session", "Listens", "Idle"]),
+    ] {
+        let page = site.get(&format!("{base}/{page}"), &ada).await.body;
+        let (_, explained) = page.split_once("What do these words mean?").unwrap();
+        for word in words {
+            assert!(explained.contains(&format!("<dt>{word}</dt>")), "{word}");
+        }
+    }
+    let page = site.get(&format!("{base}/connections"), &ada).await.body;
+    assert!(page.contains("(blue)") && page.contains("(red)"), "{page}");
+}
