@@ -250,7 +250,7 @@ fn select(
 }
 
 /// All actions of which there are entries.
-const ACTIONS: [&str; 38] = [
+const ACTIONS: [&str; 41] = [
     "account.join",
     "account.login",
     "account.logout",
@@ -259,6 +259,7 @@ const ACTIONS: [&str; 38] = [
     "account.rename",
     "account.setup",
     "approval.remove_rule",
+    "backup.download",
     "backup.restore",
     "backup.write",
     "connection.end",
@@ -273,7 +274,9 @@ const ACTIONS: [&str; 38] = [
     "task.move",
     "task.reply",
     "task.status",
+    "token.confirm_client",
     "token.create",
+    "token.hide_rejected",
     "token.replace",
     "token.revoke",
     "token.rotate",

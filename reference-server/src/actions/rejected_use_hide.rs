@@ -57,7 +57,7 @@ impl Action for RejectedUseHide {
             self.generation, self.times
         );
         Some(
-            Note::new("token.hide-rejected")
+            Note::new("token.hide_rejected")
                 .about(&self.name)
                 .with_detail(detail),
         )

@@ -54,7 +54,7 @@ impl Action for TokenConfirmClient {
             None => self.client_name.clone(),
         };
         Some(
-            Note::new("token.confirm-client")
+            Note::new("token.confirm_client")
                 .about(&self.name)
                 .with_detail(who),
         )

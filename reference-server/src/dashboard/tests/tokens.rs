@@ -71,8 +71,9 @@ async fn replacing_says_its_cost_before_the_click_and_after_it() {
     ] {
         assert!(form.body.contains(words), "{words}: {}", form.body);
     }
-    let once = form.field("once");
-    let (replace, fields) = (format!("{path}/replace"), [("once", &*once)]);
+    let replace = format!("{path}/replace");
+    let once = form.field_of(&replace, "once");
+    let fields = [("once", &*once)];
     let card = site.post(&replace, &ada, &fields).await.body;
     assert!(
         card.contains("export WORKSPACE_TOKEN_SHOP_PRIMARY_2="),
@@ -118,7 +119,7 @@ async fn a_reminder_of_a_new_client_is_gone_when_an_owner_knows_it() {
     assert!(!page.contains("stranger 1 at 10.0.0.2"), "{page}");
     assert!(page.contains("stranger 1 at 10.0.0.3"), "{page}");
     let audit = site.get(&format!("/w/{}/audit", shop.id), &ada).await.body;
-    assert!(audit.contains("token.confirm-client"), "{audit}");
+    assert!(audit.contains("token.confirm_client"), "{audit}");
     assert!(audit.contains("stranger at 10.0.0.2"), "{audit}");
     for (address, status) in [("10.0.0.9", 404), ("somewhere", 400)] {
         let fields = [("client_name", "stranger"), ("address", address)];
