@@ -353,8 +353,8 @@ mod tests {
         for (unknown, named) in [
             ("nope", "backup, connection, key"),
             ("tok", "token, transfer"),
-            ("token.", "token.create, token.replace"),
-            ("token.nope", "token.create, token.replace"),
+            ("token.", "token.confirm_client, token.create"),
+            ("token.nope", "token.hide_rejected, token.replace"),
             ("", "account, approval"),
         ] {
             let told = check_action(unknown).unwrap_err().to_string();
