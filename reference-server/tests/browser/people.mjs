@@ -108,9 +108,9 @@ export const checks = {
     const tab = await ada.tab(path);
     await ada.page.locator('form.inline').getByLabel('Name').fill('Ben');
     await ada.button('Add').click();
-    await tab.locator('#members').getByText('Ben').waitFor();
+    await tab.locator('#members').getByText('Ben', { exact: true }).waitFor();
     await server.api(cookie, 'POST', `/workspaces/${workspace.id}/members`, { user: 'Cleo', role: 'member' });
-    await tab.locator('#members').getByText('Cleo').waitFor();
+    await tab.locator('#members').getByText('Cleo', { exact: true }).waitFor();
     await ada.sees('Cleo', ada.page.locator('#members'));
   },
 };
