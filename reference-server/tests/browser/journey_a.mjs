@@ -42,7 +42,7 @@ async function walk(world, { fill, press, mark, follow }) {
   await ada.sees(/Claude Code [\d.]+ connected/);
   await claude.reached(1);
 
-  await follow(ada, ada.link('Needs you'));
+  await follow(ada, ada.page.getByRole('link', { name: /^Needs you/ }).first());
   const need = ada.page.locator('article', { hasText: QUESTION });
   await need.waitFor();
   await fill(ada, need.getByLabel('Your answer'), 'Blue, as the **logo** is.');

@@ -29,7 +29,8 @@ export const checks = {
     await ada.page.reload();
     await ada.sees('connected');
 
-    await ada.link('Needs you').click();
+    // The tab counts what waits.
+    await ada.page.getByRole('link', { name: /^Needs you/ }).first().click();
     await ada.field('Your answer').fill('You may.');
     await ada.button('Answer').click();
     await ada.sees('Your message was sent.');
