@@ -45,10 +45,14 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<WorkspaceInfo>, Databa
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Returns whether there is any workspace.
-pub(crate) fn any(connection: &Connection) -> Result<bool, DatabaseError> {
-    let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM workspaces)")?;
-    Ok(statement.query_row([], |row| row.get(0))?)
+/// Returns whether there is any workspace but this one.
+pub(crate) fn any_but(
+    connection: &Connection,
+    id: Option<&WorkspaceId>,
+) -> Result<bool, DatabaseError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM workspaces WHERE id IS NOT ?1)";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row([id.map(WorkspaceId::as_str)], |row| row.get(0))?)
 }
 
 pub(crate) fn insert(

@@ -151,7 +151,7 @@ pub(crate) use user_list::{UserLine, UserList};
 pub(crate) use user_passwd::UserPasswd;
 pub(crate) use user_update::UserUpdate;
 pub(crate) use workspace_archive::WorkspaceArchive;
-pub(crate) use workspace_create::WorkspaceCreate;
+pub(crate) use workspace_create::{WorkspaceCreate, random_id as random_workspace_id};
 pub(crate) use workspace_delete::WorkspaceDelete;
 pub(crate) use workspace_list::{WorkspaceLine, WorkspaceList};
 pub(crate) use workspace_show::{ShownWorkspace, WorkspaceShow};

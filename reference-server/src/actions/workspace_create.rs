@@ -23,6 +23,9 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkspaceCreate {
     pub(crate) name: String,
+    /// Chosen by whoever has noted it before; a new one else. Nobody asks for one from outside.
+    #[serde(skip)]
+    pub(crate) id: Option<WorkspaceId>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +50,10 @@ impl Action for WorkspaceCreate {
 
     async fn run(self, app: &App, caller: &Caller) -> Result<WorkspaceCreated, AppError> {
         check_name(&self.name)?;
-        let id: WorkspaceId = ids::random_id()?.parse().map_err(anyhow::Error::from)?;
+        let id = match self.id {
+            Some(id) => id,
+            None => random_id()?,
+        };
         let name = self.name.clone();
         // Whoever archives it by its name waits until its token is there to be revoked.
         let _not_archived_meanwhile = app.lifecycle().read().await;
@@ -113,6 +119,12 @@ fn insert(
     }
     workspaces::insert(transaction, id, name, now)?;
     Ok(members::set(transaction, id, owner, Role::Owner, now)?)
+}
+
+/// Returns an id that no workspace has.
+pub(crate) fn random_id() -> Result<WorkspaceId, AppError> {
+    let id = ids::random_id()?.parse();
+    Ok(id.map_err(anyhow::Error::from)?)
 }
 
 /// Takes the workspace away again whose token could not be issued: nobody has its id yet.

@@ -33,7 +33,7 @@ impl Run for WorkspaceCommand {
     async fn run(self, runner: &Runner, output: Output) -> Result<(), AppError> {
         match self {
             Self::Create { name } => {
-                let created = runner.call(WorkspaceCreate { name }).await?;
+                let created = runner.call(WorkspaceCreate { name, id: None }).await?;
                 let printed = output.outcome(&created, |output, created| {
                     output.secret(&created.secret)?;
                     output.advice(&format!(

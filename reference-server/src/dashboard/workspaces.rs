@@ -68,7 +68,7 @@ pub(super) async fn create(
 ) -> PageResult {
     let name = form.name.trim().to_owned();
     let caller = person.caller();
-    let creating = app.perform(WorkspaceCreate { name }, &caller);
+    let creating = app.perform(WorkspaceCreate { name, id: None }, &caller);
     let created = app
         .once()
         .run(

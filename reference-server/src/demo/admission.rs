@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags};
 
+use super::mark::Mark;
 use crate::{
     config::Settings,
     data_dir::DataDir,
-    db::meta,
     error::{AppError, ErrorCode},
     listener::exposure,
     people::users,
@@ -68,10 +68,13 @@ fn look_into(path: &Path) -> anyhow::Result<Contents> {
     if !has_table(&connection, "meta")? {
         return Ok(Contents::Nothing);
     }
-    if meta::get(&connection, meta::DEMO)?.is_some() {
-        return Ok(Contents::Demo);
-    }
-    let is_used = workspaces::any(&connection)?
+    // What was only begun is no demo yet: whoever came after may have taken the directory for theirs.
+    let begun = match Mark::read(&connection)? {
+        Some(Mark::Filled(_)) => return Ok(Contents::Demo),
+        Some(Mark::Begun(workspace)) => Some(workspace),
+        None => None,
+    };
+    let is_used = workspaces::any_but(&connection, begun.as_ref())?
         || (has_table(&connection, "users")? && users::any(&connection)?);
     Ok(match is_used {
         true => Contents::Work,

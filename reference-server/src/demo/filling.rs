@@ -4,11 +4,11 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use tower_workspace_token::id::WorkspaceId;
 
-use super::{BEGUN, mark, script};
+use super::{mark::Mark, script};
 use crate::{
     actions::{
         File, FileBytes, Reason, TaskAdd, TaskReply, TokenCreate, TokenRotate, WorkspaceArchive,
-        WorkspaceCreate, WorkspaceDelete, WorkspaceList, WorkspaceUpdate,
+        WorkspaceCreate, WorkspaceDelete, WorkspaceList, WorkspaceUpdate, random_workspace_id,
     },
     app::App,
     caller::Caller,
@@ -30,13 +30,19 @@ pub(super) struct Filled {
     pub(super) documentalist: SecretString,
 }
 
-/// Makes the workspace, its tokens and its tasks.
-pub(super) async fn fill(app: &App) -> Result<Filled, AppError> {
-    mark(app, BEGUN).await?;
-    clear(app).await?;
-    let name = script::WORKSPACE.to_owned();
-    let created = app.perform(WorkspaceCreate { name }, &OPERATOR).await?;
-    let id = created.workspace.id;
+/// Makes the workspace, its tokens and its tasks; `earlier` is how far another start has come with it.
+pub(super) async fn fill(app: &App, earlier: Option<Mark>) -> Result<Filled, AppError> {
+    if let Some(Mark::Begun(workspace)) = earlier {
+        clear(app, &workspace).await?;
+    }
+    let workspace = random_workspace_id()?;
+    // First: whatever there is under another id is not the demo's to take away.
+    Mark::Begun(workspace).write(app).await?;
+    let create = WorkspaceCreate {
+        name: script::WORKSPACE.to_owned(),
+        id: Some(workspace),
+    };
+    let id = app.perform(create, &OPERATOR).await?.workspace.id;
     let settings = WorkspaceUpdate {
         workspace: id.clone(),
         description: Some(script::MISSION.to_owned()),
@@ -52,34 +58,30 @@ pub(super) async fn fill(app: &App) -> Result<Filled, AppError> {
         add(app, &id, task).await?;
     }
     // Last: what is not marked is made anew by the next start.
-    mark(app, &id).await?;
-    let workspace = id.parse().map_err(anyhow::Error::from)?;
+    Mark::Filled(workspace).write(app).await?;
     Ok(Filled {
         workspace,
         documentalist,
     })
 }
 
-/// Takes away what a start that was interrupted has left half filled; nobody has seen it.
-async fn clear(app: &App) -> Result<(), AppError> {
+/// Takes away what a start that was interrupted has left half filled, and nothing else.
+async fn clear(app: &App, half_filled: &WorkspaceId) -> Result<(), AppError> {
     let list = app.perform(WorkspaceList {}, &OPERATOR).await?;
-    for line in list.workspaces {
-        let workspace = line.id;
-        if !line.archived {
-            let workspace = workspace.clone();
-            app.perform(
-                WorkspaceArchive {
-                    workspace,
-                    confirm: None,
-                },
-                &OPERATOR,
-            )
-            .await?;
-        }
-        let confirm = line.name;
-        app.perform(WorkspaceDelete { workspace, confirm }, &OPERATOR)
-            .await?;
+    let mut lines = list.workspaces.into_iter();
+    let Some(line) = lines.find(|line| line.id == half_filled.as_str()) else {
+        return Ok(());
+    };
+    let (workspace, confirm) = (line.id, line.name);
+    if !line.archived {
+        let archive = WorkspaceArchive {
+            workspace: workspace.clone(),
+            confirm: None,
+        };
+        app.perform(archive, &OPERATOR).await?;
     }
+    app.perform(WorkspaceDelete { workspace, confirm }, &OPERATOR)
+        .await?;
     Ok(())
 }
 

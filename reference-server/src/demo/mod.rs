@@ -6,6 +6,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `mark` | how far a demo is, as its database says |
 //! | `admission` | where a demo may run, and in which data directories |
 //! | `filling` | the workspace and its tasks, as people would make them |
 //! | `agent` | the agent's day: connect, take tasks, be cut off, give up |
@@ -18,36 +19,32 @@ mod agent;
 mod client;
 mod events;
 mod filling;
+mod mark;
 mod scenes;
 mod script;
 
 use std::net::SocketAddr;
 
-use anyhow::Context as _;
-use tower_workspace_token::id::WorkspaceId;
-
 pub(crate) use admission::{check_data_dir, check_listening};
 pub(crate) use agent::Cast;
 use client::Endpoint;
+use mark::Mark;
 
 use crate::{
     app::App,
-    db::meta,
     error::{AppError, ErrorCode},
 };
-
-/// What the database says of a demo in it, in place of the workspace's id, until it is filled.
-const BEGUN: &str = "begun";
 
 /// Fills the demo's workspace, if that was not done before, and gives its agent a token.
 ///
 /// Called before anybody can reach the server. Without an agent if the workspace was archived or
 /// deleted: that is the person's to decide, and no reason not to start.
 pub(crate) async fn prepare(app: &App, address: SocketAddr) -> Result<Option<Cast>, AppError> {
-    let (workspace, documentalist) = match filled(app).await? {
-        Some(workspace) => (workspace, None),
-        None => {
-            let filled = filling::fill(app).await?;
+    let mark = app.database().read(|snapshot| Mark::read(snapshot)).await?;
+    let (workspace, documentalist) = match mark {
+        Some(Mark::Filled(workspace)) => (workspace, None),
+        unfilled => {
+            let filled = filling::fill(app, unfilled).await?;
             (filled.workspace, Some(filled.documentalist))
         }
     };
@@ -68,30 +65,4 @@ pub(crate) async fn prepare(app: &App, address: SocketAddr) -> Result<Option<Cas
         documentalist: documentalist.map(endpoint).transpose()?,
         builder: endpoint(secret)?,
     }))
-}
-
-/// Returns the workspace of the demo, once it is filled.
-async fn filled(app: &App) -> Result<Option<WorkspaceId>, AppError> {
-    let mark = app
-        .database()
-        .read(|snapshot| meta::get(snapshot, meta::DEMO))
-        .await?;
-    match mark.as_deref() {
-        None | Some(BEGUN) => Ok(None),
-        Some(id) => {
-            let id = id.parse();
-            let id = id.context("the database does not say which workspace is the demo")?;
-            Ok(Some(id))
-        }
-    }
-}
-
-/// Notes how far the demo is; from here on, the pages say that it is one.
-async fn mark(app: &App, mark: &str) -> Result<(), AppError> {
-    let mark = mark.to_owned();
-    app.database()
-        .write(move |transaction| meta::set(transaction, meta::DEMO, &mark))
-        .await?;
-    app.say_demo();
-    Ok(())
 }

@@ -55,7 +55,9 @@ impl Readiness {
 
     async fn look(&self) -> bool {
         let database = self.app.database();
-        let looked = database.read(|snapshot| workspaces::any(snapshot)).await;
+        let looked = database
+            .read(|snapshot| workspaces::any_but(snapshot, None))
+            .await;
         if let Err::<bool, DatabaseError>(error) = &looked {
             tracing::error!("not ready: {error}");
         }

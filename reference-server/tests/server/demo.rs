@@ -307,16 +307,54 @@ fn a_start_that_was_interrupted_is_made_good() {
     let titles: Vec<_> = demo.tasks().into_keys().collect();
 
     // While it is filled: as if the mark that it is done had not been written.
-    let Demo { home, server, id } = demo;
-    assert_eq!(server.stop(Signal::TERM).0, Some(0));
-    let database = rusqlite::Connection::open(home.database()).unwrap();
-    let begun = "UPDATE meta SET value = 'begun' WHERE key = 'demo'";
-    assert_eq!(database.execute(begun, []).unwrap(), 1);
-    drop(database);
+    let (home, id) = half_filled(demo);
     let demo = Demo::start_in(home);
     assert_ne!(demo.id, id);
     demo.settled();
     assert_eq!(demo.tasks().into_keys().collect::<Vec<_>>(), titles);
+
+    // Before there was a workspace.
+    let home = Home::new();
+    drop(home.serve());
+    let database = rusqlite::Connection::open(home.database()).unwrap();
+    let begun = "INSERT INTO meta (key, value) VALUES ('demo', 'begun aaaaaaaaaaa')";
+    assert_eq!(database.execute(begun, []).unwrap(), 1);
+    drop(database);
+    drop(Demo::start_in(home));
+}
+
+/// Stops a demo as a start is that was killed while it filled the workspace.
+fn half_filled(demo: Demo) -> (Home, String) {
+    let Demo { home, server, id } = demo;
+    assert_eq!(server.stop(Signal::TERM).0, Some(0));
+    let database = rusqlite::Connection::open(home.database()).unwrap();
+    let begun = "UPDATE meta SET value = 'begun ' || value WHERE key = 'demo'";
+    assert_eq!(database.execute(begun, []).unwrap(), 1);
+    (home, id)
+}
+
+#[test]
+fn what_others_made_beside_a_demo_that_was_only_begun_is_refused_and_stays() {
+    let (with_workspace, id) = half_filled(Demo::start());
+    let server = with_workspace.serve();
+    with_workspace.create_workspace("acme");
+    assert_eq!(server.stop(Signal::TERM).0, Some(0));
+    let (with_user, _) = half_filled(Demo::start());
+    let server = with_user.serve();
+    with_user.json(&["user", "add", "grace"]);
+    assert_eq!(server.stop(Signal::TERM).0, Some(0));
+    for home in [&with_workspace, &with_user] {
+        let before = files(home);
+        let done = home.serve_in_vain(&["--demo"]);
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        assert!(done.stderr.contains("--data-dir"), "{}", done.stderr);
+        assert!(files(home) == before);
+    }
+    let list = with_workspace.json(&["workspace", "list"]);
+    let names = list["workspaces"].as_array().unwrap().iter();
+    let names: BTreeSet<_> = names.map(|line| text(&line["name"])).collect();
+    assert!(names.contains("acme"), "{list}");
+    assert_eq!(names.len(), 2, "the half-filled {id} is theirs to delete");
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Site {
         let operator = Caller::CommandLine;
         let made = self
             .app
-            .perform(WorkspaceCreate { name }, &operator)
+            .perform(WorkspaceCreate { name, id: None }, &operator)
             .await
             .unwrap();
         let mut members = members.to_vec();
