@@ -1,16 +1,23 @@
 //! Texts made fit to be read: those of others, where what is shown is what was written, and counts.
 
+use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 use unicode_script::{Script, UnicodeScript as _};
 use unicode_security::{MixedScript as _, skeleton};
 
-/// Returns whether a character shows as itself: none that controls, separates lines, takes no room, or
-/// turns the direction of writing (UAX #9).
+/// Returns whether a character shows as itself: none that controls, separates lines, turns the direction
+/// of writing (UAX #9), or takes no room (`Default_Ignorable_Code_Point`, UAX #44), be it a letter.
 pub(crate) fn is_shown(character: char) -> bool {
-    !character.is_control()
-        && !matches!(
-            character,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        )
+    let takes_no_room = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character);
+    !takes_no_room
+        && !character.is_control()
+        // Line separators and the marks of annotations, which no such property has.
+        && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// Returns whether a character is shown in a line, or says how the one before it is: as a picture or as
+/// text (UTS #51 §2.8).
+pub(crate) fn is_shown_in_line(character: char) -> bool {
+    is_shown(character) || matches!(character, '\u{fe0e}' | '\u{fe0f}')
 }
 
 /// Returns whether somebody may take one text for the other: they have the same skeleton (UTS #39 §4), as
@@ -121,6 +128,27 @@ mod tests {
     fn what_a_person_allows_reads_as_it_is() {
         let shown = spelled_out("rm \u{202e}txt.\u{2066}\n\tx\u{7}é".to_owned());
         assert_eq!(shown, "rm \\u{202e}txt.\\u{2066}\n\tx\\u{7}é");
-        assert_eq!(spelled_out("plain".to_owned()), "plain");
+        for plain in ["plain", "größer\n\tнет", "東京 🙂 עברית नमस्ते"] {
+            assert_eq!(spelled_out(plain.to_owned()), plain);
+        }
+    }
+
+    #[test]
+    fn what_takes_no_room_is_not_shown() {
+        let hidden = [
+            0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x17b4, 0x180b, 0x180e, 0x200b, 0x200d, 0x200f,
+            0x2028, 0x202e, 0x2060, 0x2066, 0x206f, 0x3164, 0xfe00, 0xfe0f, 0xfeff, 0xffa0, 0xfff0,
+            0xfffb, 0xe0001, 0xe0041, 0xe007f, 0xe0100, 0xe01ef,
+        ];
+        for hidden in hidden {
+            let hidden = char::from_u32(hidden).unwrap();
+            assert!(!is_shown(hidden), "{}", hidden.escape_unicode());
+            let shown = spelled_out(format!("rm{hidden}x"));
+            assert_eq!(shown, format!("rm{}x", hidden.escape_unicode()));
+        }
+        assert!("⚠\u{fe0f} ☎\u{fe0e}".chars().all(is_shown_in_line));
+        for hidden in ['\u{fe00}', '\u{e0041}', '\u{3164}', '\u{202e}', '\n'] {
+            assert!(!is_shown_in_line(hidden), "{}", hidden.escape_unicode());
+        }
     }
 }

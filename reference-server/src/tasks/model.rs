@@ -390,8 +390,8 @@ pub(super) fn check_title(title: &str) -> Result<(), TaskError> {
         "a task needs a title"
     } else if title.chars().count() > MAX_TITLE {
         "a title has at most 200 characters"
-    } else if !title.chars().all(text::is_shown) {
-        "a title is one line, without control characters or what turns the direction of writing"
+    } else if !title.chars().all(text::is_shown_in_line) {
+        "a title is one line, without control characters, what takes no room, or what turns the direction of writing"
     } else {
         return Ok(());
     };
