@@ -20,11 +20,26 @@ pub(crate) fn is_shown_in_line(character: char) -> bool {
     is_shown(character) || matches!(character, '\u{fe0e}' | '\u{fe0f}')
 }
 
-/// Returns whether somebody may take one text for the other: they have the same skeleton (UTS #39 §4), as
-/// they are or in small letters.
+/// Returns whether somebody may take one text for the other, in whatever case: they have a skeleton in
+/// common (UTS #39 §4).
 pub(crate) fn looks_like(one: &str, other: &str) -> bool {
-    let (small, other_small) = (one.to_lowercase(), other.to_lowercase());
-    skeleton(one).eq(skeleton(other)) || skeleton(&small).eq(skeleton(&other_small))
+    let others = skeletons(other);
+    skeletons(one).iter().any(|one| others.contains(one))
+}
+
+/// Returns the skeletons of a text as it is, in small letters, and as what it looks like in small letters:
+/// a capital i looks like an l only as it is, and a Cyrillic capital like a Latin one, whose small letter
+/// is another than its own.
+fn skeletons(text: &str) -> [String; 3] {
+    let of = |text: &str| skeleton(text).collect::<String>();
+    let (plain, small) = (of(text), of(&text.to_lowercase()));
+    let looks_small = of(&plain.to_lowercase());
+    [plain, small, looks_small]
+}
+
+/// Returns whether a text looks as if it had a letter or digit.
+pub(crate) fn looks_written(text: &str) -> bool {
+    skeleton(text).any(char::is_alphanumeric)
 }
 
 /// Returns whether a word of the text has letters of scripts that nobody writes together (UTS #39 §5.1):
@@ -79,8 +94,14 @@ mod tests {
             ("zoë", "zoe\u{308}", "one letter is written in two parts"),
             ("Éva", "éva", "the case differs, beyond ASCII"),
             ("grace O", "grace 0", "a digit is like a letter"),
+            ("AIice", "alice", "a capital i is in the place of the l"),
+            ("aIice", "ALICE", "so it is, and the other is in capitals"),
+            ("ВОВ", "bob", "all of it is Cyrillic, in capitals"),
+            ("Command Iine", "command line", "a capital i begins a word"),
+            ("ЅҮЅТЕМ", "system", "all of it is Cyrillic, in capitals"),
         ] {
             assert!(looks_like(one, other), "{one} {other}: {what}");
+            assert!(looks_like(other, one), "{other} {one}: {what}");
         }
         for (one, other) in [("ada", "eda"), ("ada", "adam"), ("ada 1", "ada 2")] {
             assert!(!looks_like(one, other), "{one} {other}");

@@ -329,13 +329,17 @@ pub(crate) fn check_name(name: &str) -> Result<(), AppError> {
     if name.trim() != name
         || name.is_empty()
         || name.chars().count() > 60
-        || !name.chars().all(is_fine)
+        // A letter may take no room.
+        || !name.chars().all(|c| is_fine(c) && text::is_shown(c))
         // Shown as one, and then it is somebody else's name.
         || name.contains("  ")
     {
         return Err(AppError::invalid(
             "a name has 1 to 60 letters, digits, spaces or any of - _ . @, and no space around",
         ));
+    }
+    if !text::looks_written(name) {
+        return Err(AppError::invalid("a name has a letter or digit in it"));
     }
     if text::mixes_scripts(name) {
         return Err(AppError::invalid(
@@ -399,6 +403,30 @@ mod tests {
     use tower_workspace_token_sqlite::SqliteStore;
 
     use super::*;
+
+    #[test]
+    fn a_name_can_be_seen_and_is_nobody_elses() {
+        for (name, what) in [
+            ("\u{3164}", "a filler alone"),
+            ("ada\u{115f}", "a filler behind a name"),
+            ("\u{ffa0} \u{1160}", "fillers with a space between"),
+            ("\u{11837}", "a mark that looks like a dot"),
+            ("-.-", "no letter"),
+            ("Command Iine", "a capital i in the place of the l"),
+            ("ЅҮЅТЕМ", "Cyrillic capitals"),
+            ("AGENT", "capitals"),
+        ] {
+            let refused = check_name(name);
+            assert_eq!(
+                refused.expect_err(what).code(),
+                ErrorCode::InvalidArgument,
+                "{what}"
+            );
+        }
+        for name in ["Ada Lovelace", "김서연", "Иван", "ノ3", "x@y.example", "0"] {
+            check_name(name).expect(name);
+        }
+    }
 
     const OLD: &str = "four words are enough";
 
