@@ -128,13 +128,14 @@ async fn direct(
     }
 }
 
-/// Lets a scene end that a tool refused to go on with; everything else ends the session.
+/// Lets a scene end that a tool refused to go on with; everything else ends the session, and `work` opens
+/// another.
 fn settle(scene: Result<Result<(), Failure>, JoinError>) -> Result<(), Failure> {
     match scene {
         Err(error) if error.is_cancelled() => Ok(()),
         Err(error) => Err(anyhow!("a scene broke off: {error}").into()),
         Ok(Err(Failure::Tool(refusal))) => {
-            tracing::debug!("the demo's agent gave a task up: {refusal}");
+            tracing::warn!("the demo's agent gave a task up: {refusal}");
             Ok(())
         }
         Ok(ended) => ended,
@@ -157,7 +158,12 @@ async fn take_all(
     taken: mpsc::Sender<Part>,
 ) -> Result<(), Failure> {
     while allowance.load(Ordering::Relaxed) > 0 {
-        if let Some(part) = take(&stage, WAIT).await? {
+        // No scene, and so not to be given up: an agent that takes nothing only looks connected.
+        let taking = take(&stage, WAIT).await.map_err(|failure| match failure {
+            Failure::Tool(refusal) => Failure::Broken(refusal),
+            other => other,
+        });
+        if let Some(part) = taking? {
             allowance.fetch_sub(1, Ordering::Relaxed);
             // Nobody hears of it only if the session is over.
             let _ = taken.send(part).await;
@@ -203,3 +209,61 @@ const PAUSE: Duration = Duration::from_secs(2);
 const BREATH: Duration = Duration::from_secs(1);
 /// How long one call waits for a task.
 const WAIT: Duration = Duration::from_secs(50);
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, net::SocketAddr, sync::Mutex};
+
+    use axum::{Json, Router, routing::post};
+    use serde_json::Value;
+    use tokio::{net::TcpListener, time::timeout};
+    use tower_workspace_token::serve::serve;
+
+    use super::*;
+    use crate::mcp::NOT_NOW;
+
+    const TASK: &str = "Next assigned task:\nID: a1\nTitle: Why?\nStatus: ongoing";
+
+    /// A session with a server whose tools say these texts in turn, each of them as an error or not.
+    async fn stage(said: &[(&'static str, bool)]) -> Arc<Stage> {
+        let said = Arc::new(Mutex::new(VecDeque::from(said.to_vec())));
+        let answer = async move |Json(request): Json<Value>| {
+            let result = match request["method"] == "tools/call" {
+                true => {
+                    let (text, is_error) = said.lock().unwrap().pop_front().unwrap();
+                    json!({ "content": [{ "type": "text", "text": text }], "isError": is_error })
+                }
+                false => json!({}),
+            };
+            let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
+            ([("mcp-session-id", "s1")], Json(answer))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let router = Router::new().route("/mcp/acme", post(answer));
+        tokio::spawn(async move { serve(listener, router).await });
+        let url = format!("http://{address}/mcp/acme");
+        let endpoint = Endpoint::new(address, &url, "a token".into()).unwrap();
+        let session = Session::open(Arc::new(endpoint)).await.unwrap();
+        Arc::new(Stage::new(session))
+    }
+
+    #[tokio::test]
+    async fn what_a_tool_cannot_do_now_is_asked_for_again() {
+        let stage = stage(&[(NOT_NOW, true), (TASK, false)]).await;
+        let (sender, mut taken) = mpsc::channel(1);
+        tokio::spawn(take_all(stage, Arc::new(AtomicU32::new(1)), sender));
+        let part = timeout(Duration::from_secs(10), taken.recv()).await;
+        assert_eq!(part.unwrap().unwrap().task, "a1");
+    }
+
+    #[tokio::test]
+    async fn a_scene_may_give_up_and_the_taking_of_tasks_may_not() {
+        let stage = stage(&[("No.", true), ("No.", true)]).await;
+        let scene = Arc::clone(&stage).play(Part::read(TASK).unwrap()).await;
+        settle(Ok(scene)).unwrap();
+        let (sender, _taken) = mpsc::channel(1);
+        let ended = take_all(stage, Arc::new(AtomicU32::new(1)), sender).await;
+        assert!(matches!(settle(Ok(ended)), Err(Failure::Broken(_))));
+    }
+}

@@ -25,10 +25,14 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use zeroize::Zeroizing;
 
 use super::events::Events;
+use crate::mcp::NOT_NOW;
 
 /// Where the agent connects, and with which token.
 pub(crate) struct Endpoint {
@@ -158,11 +162,29 @@ impl Session {
         Ok(session)
     }
 
-    /// Calls a tool and returns its text. `wait` is how long the tool itself may take.
+    /// Calls a tool and returns its text, and calls again for as long as it says that it cannot do it now.
+    /// `wait` is how long the tool itself may take.
     pub(super) async fn call(
         &self,
         tool: &str,
         arguments: Value,
+        wait: Duration,
+    ) -> Result<String, Failure> {
+        loop {
+            match self.call_once(tool, &arguments, wait).await {
+                Err(Failure::Tool(refusal)) if refusal.to_string() == NOT_NOW => {
+                    tracing::warn!("the demo's agent calls {tool} again: {refusal}");
+                    sleep(PAUSE).await;
+                }
+                called => return called,
+            }
+        }
+    }
+
+    async fn call_once(
+        &self,
+        tool: &str,
+        arguments: &Value,
         wait: Duration,
     ) -> Result<String, Failure> {
         let id = self.next_request.fetch_add(1, Ordering::Relaxed);
@@ -286,6 +308,9 @@ const EITHER: &str = "application/json, text/event-stream";
 const STREAM: &str = "text/event-stream";
 
 const MAX_BODY: usize = 1024 * 1024;
+
+/// Before a tool is called again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -9,6 +9,8 @@ mod protocol;
 mod push;
 mod tools;
 
+pub(crate) use tools::NOT_NOW;
+
 use axum::routing::{MethodRouter, any_service};
 use tower_workspace_token_mcp::{McpService, Protocol};
 

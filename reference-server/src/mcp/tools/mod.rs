@@ -14,6 +14,8 @@ mod refusal;
 mod reply;
 mod update_task_status;
 
+pub(crate) use refusal::NOT_NOW;
+
 use rmcp::{
     ErrorData, RoleServer,
     handler::server::tool::schema_for_type,

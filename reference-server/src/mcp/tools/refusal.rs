@@ -49,11 +49,14 @@ impl From<TaskError> for Refusal {
             TaskErrorKind::Unavailable => {
                 let source = error.source().map(ToString::to_string);
                 tracing::error!("tasks cannot be reached: {}", source.unwrap_or_default());
-                "The tasks cannot be reached right now. Call again in a moment."
+                NOT_NOW
             }
         })
     }
 }
+
+/// What a tool says that may well do later what it was asked.
+pub(crate) const NOT_NOW: &str = "The tasks cannot be reached right now. Call again in a moment.";
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
