@@ -1,10 +1,7 @@
 //! `/admin`: the users of the server, for its administrators.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect},
-};
+use axum::{extract::State, response::IntoResponse};
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -15,7 +12,7 @@ use super::{
     guard::LoggedIn,
     layout::Layout,
     notice::Done,
-    page::{PageResult, render},
+    page::{PageResult, perform_and_go, render},
 };
 use crate::{
     actions::{UserAdd, UserAdded, UserLine, UserLink, UserList, UserUpdate},
@@ -131,8 +128,7 @@ pub(super) async fn update(
         is_administrator: form.is_administrator,
         is_disabled: form.is_disabled,
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to("/admin?done=user").into_response())
+    perform_and_go(&app, &person, action, "/admin?done=user").await
 }
 
 /// Answers with the link, once: as with a token, it is in no URL and in no cache.

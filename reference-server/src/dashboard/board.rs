@@ -12,7 +12,7 @@ use super::{
     guard::LoggedIn,
     layout::Layout,
     notice::Done,
-    page::{PageResult, render},
+    page::{PageResult, perform_and_go, render},
     upload::Upload,
 };
 use crate::{
@@ -100,8 +100,7 @@ pub(super) async fn move_task(
         before: form.before,
         after: form.after,
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }
 
 impl Status {

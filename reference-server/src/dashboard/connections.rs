@@ -1,10 +1,7 @@
 //! `/w/ID/connections`: who is connected.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect},
-};
+use axum::extract::State;
 
 use super::{
     chart::Chart,
@@ -13,7 +10,7 @@ use super::{
     guard::LoggedIn,
     layout::Layout,
     notice::Done,
-    page::{PageResult, render},
+    page::{PageResult, perform_and_go, render},
 };
 use crate::{
     actions::{ActivityHours, ConnectionEnd, ConnectionLine, ConnectionList},
@@ -63,6 +60,5 @@ pub(super) async fn end(
         workspace,
         connection,
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }

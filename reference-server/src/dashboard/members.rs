@@ -13,7 +13,7 @@ use super::{
     guard::LoggedIn,
     layout::Layout,
     notice::Done,
-    page::{PageResult, render},
+    page::{PageResult, perform_and_go, render},
 };
 use crate::{
     actions::{MemberLine, MemberList, MemberRemove, MemberSet},
@@ -90,8 +90,7 @@ pub(super) async fn set(
         user: form.user.trim().to_owned(),
         role: form.role,
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }
 
 /// Whoever leaves takes along what they have seen: the page says which tokens to regenerate.

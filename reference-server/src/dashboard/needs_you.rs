@@ -1,10 +1,7 @@
 //! `/w/ID`: what waits for a person, with a place to answer each.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect},
-};
+use axum::extract::State;
 use serde::Deserialize;
 
 use super::{
@@ -14,7 +11,7 @@ use super::{
     guard::LoggedIn,
     layout::{Layout, WorkspaceBar},
     notice::Done,
-    page::{PageResult, render},
+    page::{PageResult, perform_and_go, render},
 };
 use crate::{
     actions::{AnswerTimesShow, ApprovalAnswer, ApprovalList, NeedsYou, RuleRemove},
@@ -104,8 +101,7 @@ pub(super) async fn answer_approval(
         approval,
         answer: form.answer,
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }
 
 pub(super) async fn remove_rule(
@@ -114,9 +110,7 @@ pub(super) async fn remove_rule(
     Path((workspace, rule)): Path<(String, String)>,
 ) -> PageResult {
     let to = format!("/w/{workspace}?done=rule");
-    app.perform(RuleRemove { workspace, rule }, &person.caller())
-        .await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, RuleRemove { workspace, rule }, &to).await
 }
 
 impl Need {

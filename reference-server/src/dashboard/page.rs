@@ -1,10 +1,14 @@
 //! Templates as responses, and errors as pages.
 
 use askama::Template;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 
-use super::layout::Layout;
-use crate::error::{AppError, ErrorCode};
+use super::{guard::LoggedIn, layout::Layout};
+use crate::{
+    actions::Action,
+    app::App,
+    error::{AppError, ErrorCode},
+};
 
 /// What a page's handler returns.
 pub(super) type PageResult = Result<Response, PageError>;
@@ -25,6 +29,17 @@ struct ErrorPage {
 pub(super) fn render(template: &impl Template) -> PageResult {
     let html = template.render().map_err(anyhow::Error::from)?;
     Ok(Html(html).into_response())
+}
+
+/// Does what a form asks for, and leads to the page that shows it.
+pub(super) async fn perform_and_go<A: Action>(
+    app: &App,
+    person: &LoggedIn,
+    action: A,
+    to: &str,
+) -> PageResult {
+    app.perform(action, &person.caller()).await?;
+    Ok(Redirect::to(to).into_response())
 }
 
 /// Shows that there is no such page.

@@ -1,10 +1,7 @@
 //! `/w/ID/tasks/T`: one task, its conversation and what happened to it.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect},
-};
+use axum::extract::State;
 use serde::Deserialize;
 
 use super::{
@@ -13,7 +10,7 @@ use super::{
     guard::LoggedIn,
     layout::Layout,
     notice::Done,
-    page::{PageResult, render},
+    page::{PageResult, perform_and_go, render},
     upload::Upload,
 };
 use crate::{
@@ -148,8 +145,7 @@ pub(super) async fn reply(
         text: upload.text("text"),
         attachments: upload.files,
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }
 
 pub(super) async fn set_status(
@@ -164,8 +160,7 @@ pub(super) async fn set_status(
         task,
         status: form.status,
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }
 
 pub(super) async fn assign(
@@ -180,8 +175,7 @@ pub(super) async fn assign(
         task,
         assignee: form.assignee,
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }
 
 pub(super) async fn edit(
@@ -197,8 +191,7 @@ pub(super) async fn edit(
         title: Some(form.title.trim().to_owned()),
         body: Some(form.body.replace("\r\n", "\n")),
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }
 
 pub(super) async fn download(

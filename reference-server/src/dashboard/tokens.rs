@@ -13,7 +13,7 @@ use super::{
     guard::LoggedIn,
     layout::Layout,
     notice::Done,
-    page::{PageResult, render},
+    page::{PageResult, perform_and_go, render},
     present::{self, Present},
     secret_card::{self, Aftermath, CutClient, Rotation, SecretCard},
 };
@@ -370,8 +370,7 @@ pub(super) async fn confirm_client(
         client_name: form.client_name,
         address: Some(form.address),
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }
 
 /// "Seen": out of sight until it is tried again, or not at all if it was tried meanwhile.
@@ -442,8 +441,7 @@ pub(super) async fn revoke(
         name,
         reason: form.reason,
     };
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
+    perform_and_go(&app, &person, action, &to).await
 }
 
 async fn show_created(

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     extract::State,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
@@ -15,11 +15,11 @@ use super::{
     guard::LoggedIn,
     layout::Layout,
     notice::Done,
-    page::{PageResult, render},
+    page::{PageResult, perform_and_go, render},
 };
 use crate::{
     actions::{
-        Action, MemberLine, MemberList, NewSecret, ShownWorkspace, TransferAccept, TransferCancel,
+        MemberLine, MemberList, NewSecret, ShownWorkspace, TransferAccept, TransferCancel,
         TransferLine, TransferOffer, TransferShow, WorkspaceArchive, WorkspaceDelete,
         WorkspaceShow, WorkspaceUnarchive, WorkspaceUpdate,
     },
@@ -141,7 +141,7 @@ pub(super) async fn update(
         description: Some(form.description.replace("\r\n", "\n").trim().to_owned()),
         protocol: Some(form.protocol),
     };
-    perform_and_go(&app, &person, action, to).await
+    perform_and_go(&app, &person, action, &to).await
 }
 
 pub(super) async fn archive(
@@ -155,7 +155,7 @@ pub(super) async fn archive(
         workspace,
         confirm: Some(form.confirm.trim().to_owned()),
     };
-    perform_and_go(&app, &person, action, to).await
+    perform_and_go(&app, &person, action, &to).await
 }
 
 pub(super) async fn unarchive(
@@ -164,7 +164,7 @@ pub(super) async fn unarchive(
     Path(workspace): Path<String>,
 ) -> PageResult {
     let to = settings_path(&workspace, "unarchived");
-    perform_and_go(&app, &person, WorkspaceUnarchive { workspace }, to).await
+    perform_and_go(&app, &person, WorkspaceUnarchive { workspace }, &to).await
 }
 
 pub(super) async fn delete(
@@ -177,7 +177,7 @@ pub(super) async fn delete(
         workspace,
         confirm: form.confirm.trim().to_owned(),
     };
-    perform_and_go(&app, &person, action, "/?done=workspace".to_owned()).await
+    perform_and_go(&app, &person, action, "/?done=workspace").await
 }
 
 pub(super) async fn offer(
@@ -191,7 +191,7 @@ pub(super) async fn offer(
         workspace,
         user: form.user,
     };
-    perform_and_go(&app, &person, action, to).await
+    perform_and_go(&app, &person, action, &to).await
 }
 
 pub(super) async fn cancel(
@@ -201,7 +201,7 @@ pub(super) async fn cancel(
 ) -> PageResult {
     // Whoever declines may not see the settings afterwards.
     let to = format!("/w/{workspace}/members?done=kept");
-    perform_and_go(&app, &person, TransferCancel { workspace }, to).await
+    perform_and_go(&app, &person, TransferCancel { workspace }, &to).await
 }
 
 pub(super) async fn accept(
@@ -241,16 +241,6 @@ pub(super) async fn accept(
     let media_type = [(CONTENT_TYPE, "text/html; charset=utf-8")];
     let response: Response = (media_type, html.to_string()).into_response();
     Ok(response)
-}
-
-async fn perform_and_go<A: Action>(
-    app: &App,
-    person: &LoggedIn,
-    action: A,
-    to: String,
-) -> PageResult {
-    app.perform(action, &person.caller()).await?;
-    Ok(Redirect::to(&to).into_response())
 }
 
 fn settings_path(workspace: &str, done: &str) -> String {
