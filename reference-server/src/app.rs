@@ -100,7 +100,9 @@ impl App {
             .await?
             .is_some();
         let downloads = Downloads::new(data_dir.download());
-        downloads.clear();
+        if let Err(left) = downloads.clear() {
+            tracing::warn!("{left:#}");
+        }
         let live = Live::default();
         let protocols = Protocols::default();
         for workspace in database.read(|snapshot| workspaces::list(snapshot)).await? {

@@ -128,7 +128,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
         }
         // A call that waits is answered first: clients hang on a stream that ends without an answer.
         app.tasks().close();
-        tokio::time::sleep(LAST_ANSWERS).await;
+        // A backup that is being written is broken off, since what is there of it must not stay.
+        tokio::join!(tokio::time::sleep(LAST_ANSWERS), app.jobs().backup.stop());
         // The servers hold a receiver until they end.
         let _ = stop.send(true);
     };
@@ -138,6 +139,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     control.context("the control socket failed")?;
     drop(keeper);
     app.activity().flush(app.database()).await;
+    if let Err(left) = app.downloads().clear() {
+        tracing::warn!("{left:#}");
+    }
     // While the directory is still ours: a socket without a server would only be puzzling.
     let _ = std::fs::remove_file(data_dir.control_socket());
     Ok(())

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use rusqlite::Connection;
 use rustix::fs::statvfs;
@@ -50,9 +51,22 @@ impl Downloads {
         }
     }
 
-    /// Takes away what a crash left behind.
-    pub(crate) fn clear(&self) {
-        let _ = fs::remove_file(&self.path);
+    /// Takes away what a crash left behind, or a download that was broken off.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub(crate) fn clear(&self) -> anyhow::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| {
+                    format!(
+                        "{} is a part of a backup and cannot be removed: remove it",
+                        self.path.display()
+                    )
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// # Errors
@@ -70,7 +84,7 @@ impl Downloads {
     /// Copies the database of `source`, as it is at one moment. Blocks for as long as it takes.
     ///
     /// # Errors
-    /// There is no room for it, or it could not be written. Nothing is left behind.
+    /// There is no room for it, it could not be written, or the server stops. What is left behind is said.
     pub(crate) fn write(
         &self,
         source: &Connection,
@@ -78,7 +92,9 @@ impl Downloads {
         turn: Turn,
         job: &Job,
     ) -> Result<Download, AppError> {
-        self.clear();
+        // Until the part is gone, or has no name.
+        let _at_work = job.at_work()?;
+        self.clear()?;
         let size = write::size(source).map_err(anyhow::Error::from)?;
         if self.room().is_some_and(|room| room < size + RESERVE) {
             return Err(no_room());
@@ -88,7 +104,11 @@ impl Downloads {
             let written = write::fill(&mut part, source, needed, job)?;
             anyhow::Ok((written, part.unname()?))
         };
-        let (written, file) = fill().map_err(explain)?;
+        let (written, file) = fill().map_err(|error| match (job.check_stop(), self.clear()) {
+            (_, Err(left)) => error.context(left).into(),
+            (Err(stopping), Ok(())) => stopping,
+            (Ok(()), Ok(())) => explain(error),
+        })?;
         Ok(Download {
             written,
             file,

@@ -170,13 +170,15 @@ impl Part {
     }
 
     /// Writes the tail; returns how long the file is.
-    pub(super) fn seal(&mut self, mut progress: impl FnMut(u64)) -> io::Result<u64> {
+    pub(super) fn seal(
+        &mut self,
+        mut progress: impl FnMut(u64) -> io::Result<()>,
+    ) -> io::Result<u64> {
         self.file.seek(SeekFrom::Start(0))?;
         let mut hash = Sha256::new();
         let length = read_all(&mut self.file, |bytes| {
             hash.update(bytes);
-            progress(bytes.len() as u64);
-            Ok(())
+            progress(bytes.len() as u64)
         })?;
         hash.update(MAGIC);
         self.file.write_all(MAGIC)?;

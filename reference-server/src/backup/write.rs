@@ -34,8 +34,14 @@ pub(crate) fn write(
     needed: &[KeyName],
     job: &Job,
 ) -> Result<Written, AppError> {
+    // Until the part is gone, or has its place.
+    let _at_work = job.at_work()?;
     let mut part = target.begin()?;
-    let written = fill(&mut part, source, needed, job).map_err(|error| explain(error, target))?;
+    let written = fill(&mut part, source, needed, job);
+    let written = written.map_err(|error| match job.check_stop() {
+        Err(stopping) => stopping,
+        Ok(()) => explain(error, target),
+    })?;
     target.publish(part)?;
     Ok(written)
 }
@@ -51,11 +57,15 @@ pub(super) fn fill(
         let size = size(source)?;
         job.begin(size * 2);
         job.watch(Some(part.path()));
+        job.may_interrupt(source)?;
         source.execute("VACUUM INTO ?1", [text(part.path())?])?;
-        let mut written = finish_copy(part.path(), needed)?;
+        let mut written = finish_copy(part.path(), needed, job)?;
         job.watch(None);
         job.add(size);
-        written.bytes = part.seal(|bytes| job.add(bytes))?;
+        written.bytes = part.seal(|bytes| {
+            job.add(bytes);
+            job.check_stop().map_err(io::Error::other)
+        })?;
         Ok(written)
     };
     let outcome = fill();
@@ -75,9 +85,10 @@ fn text(path: &Path) -> anyhow::Result<&str> {
 }
 
 /// Takes out of the copy what opens anything, marks it as a backup, and checks it.
-fn finish_copy(path: &Path, needed: &[KeyName]) -> anyhow::Result<Written> {
+fn finish_copy(path: &Path, needed: &[KeyName], job: &Job) -> anyhow::Result<Written> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(path, flags)?;
+    job.may_interrupt(&copy)?;
     // No file beside it; and nothing of a row that is deleted stays.
     copy.execute_batch(
         "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF",

@@ -2,7 +2,9 @@
 
 use std::{
     fs::{self, File},
+    io::{Read as _, Write as _},
     os::unix::fs::{FileExt as _, PermissionsExt as _},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
@@ -720,4 +722,51 @@ fn a_full_disk_leaves_no_half_backup() {
     assert_eq!(done.stdout, "backup 1\nrestore 1\n0\n", "{done:?}");
     assert!(done.stderr.contains("no room for the backup"), "{done:?}");
     assert!(done.stderr.contains("no room for the database"), "{done:?}");
+}
+
+#[test]
+fn a_server_that_stops_leaves_nothing_of_a_backup_that_is_being_written() {
+    let (home, _) = home();
+    let database = rusqlite::Connection::open(home.database()).unwrap();
+    let grow = "INSERT INTO audit (at, actor, action, detail)
+                SELECT 1, 'x', 'x', hex(zeroblob(8388608)) FROM json_each('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18]')";
+    database.execute(grow, []).unwrap();
+    drop(database);
+    for path in ["/server/backup/download", "/server/backup"] {
+        let server = home.serve();
+        let mut stream = UnixStream::connect(home.data_dir().join("control.sock")).unwrap();
+        let body = match path {
+            "/server/backup" => json!({ "file": home.path("stopped.wst") }).to_string(),
+            _ => "{}".to_owned(),
+        };
+        let request = format!(
+            "POST /api/v1{path} HTTP/1.1\r\nhost: control.sock\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let parts = || {
+            let directories = [home.data_dir().to_owned(), home.path("")];
+            let entries = directories
+                .into_iter()
+                .flat_map(|at| fs::read_dir(at).unwrap());
+            let names = entries.map(|entry| entry.unwrap().file_name());
+            let names = names.map(|name| name.to_string_lossy().into_owned());
+            let names =
+                names.filter(|name| name.contains(".download") || name.contains("stopped.wst"));
+            names.collect::<Vec<_>>()
+        };
+        while parts().is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let (code, took) = server.stop(Signal::TERM);
+        assert_eq!(code, Some(0), "{path}");
+        assert!(took < Duration::from_secs(5), "{path}: {took:?}");
+        assert_eq!(parts(), Vec::<String>::new(), "{path}");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.contains("The server is stopping") || answer.contains("the server is stopping"),
+            "{path}: {answer}"
+        );
+    }
 }

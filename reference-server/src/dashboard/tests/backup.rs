@@ -203,6 +203,20 @@ async fn is_for_administrators_alone_and_says_what_it_is_worth() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_taken_away_is_told() {
+    let site = Site::new().await;
+    let left = site.data_dir().join("workspaces.db.download");
+    fs::create_dir(&left).unwrap();
+    let source = site.app.keys().store().connection().unwrap();
+    let downloads = site.app.downloads();
+    let turn = downloads.turn().unwrap();
+    let error = downloads.write(&source, &[], turn, &site.app.jobs().backup);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("cannot be removed"), "{error}");
+    assert!(!error.contains("nothing was left behind"), "{error}");
+}
+
+#[tokio::test]
 async fn what_a_crash_left_behind_is_taken_away() {
     let site = Site::new().await;
     let root = site.person("root", true).await;
