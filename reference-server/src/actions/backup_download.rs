@@ -17,6 +17,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tower_workspace_token::clock::{Clock as _, SystemClock};
 
 use super::{Access, Action, Answer, access::admit};
 use crate::{app::App, audit::Note, backup::Download, caller::Caller, error::AppError, time};
@@ -46,7 +47,7 @@ impl Action for BackupDownload {
     }
 
     async fn run(self, app: &App, caller: &Caller) -> Result<BackupSent, AppError> {
-        let turn = app.downloads().turn()?;
+        let turn = app.downloads().turn(caller.name())?;
         // A connection of its own: those of the server have others to serve.
         let source = app.keys().store().connection();
         let source = source.map_err(anyhow::Error::from)?;
@@ -78,13 +79,15 @@ impl Action for BackupDownload {
     }
 }
 
-/// Sends it part by part, for as long as somebody takes them who may have them.
+/// Sends it part by part, for as long as somebody takes them who may have them, and not too slowly.
 async fn send(
     mut download: Download,
     sender: mpsc::Sender<Bytes>,
     app: &App,
     caller: Caller,
 ) -> anyhow::Result<()> {
+    let began = SystemClock.moment();
+    let mut taken = 0;
     loop {
         let caller = app.as_of_now(caller.clone()).await?;
         admit(BackupDownload::ACCESS, None, &caller)?;
@@ -97,12 +100,21 @@ async fn send(
         if part.is_empty() {
             return Ok(());
         }
-        match timeout(PAUSE, sender.send(part)).await {
-            Ok(Ok(())) => {}
+        let length = part.len() as u64;
+        let patience = patience(SystemClock.moment().saturating_since(began), taken);
+        match timeout(patience, sender.send(part)).await {
+            Ok(Ok(())) => taken += length,
             Ok(Err(_)) => bail!("who downloads it has hung up"),
-            Err(_) => bail!("who downloads it takes nothing any longer"),
+            Err(_) => bail!("who downloads it takes it too slowly, or not any longer"),
         }
     }
+}
+
+/// Returns how long the next part may wait to be taken, after so long and so many bytes: nobody keeps others
+/// from downloading, and the room on the disk, for longer than a slow line needs.
+fn patience(waited: Duration, taken: u64) -> Duration {
+    let due = START + Duration::from_secs(taken / LEAST_RATE);
+    due.saturating_sub(waited).min(PAUSE)
 }
 
 fn name(made_at: i64) -> String {
@@ -144,5 +156,35 @@ impl Answer for BackupSent {
 
 const MEDIA_TYPE: &str = "application/octet-stream";
 
-/// How long a part may wait to be taken: until then the disk has no room for another.
+/// How long a part may wait to be taken, however many were taken before.
 const PAUSE: Duration = Duration::from_secs(60);
+/// How many bytes are taken in a second at least, on the whole.
+const LEAST_RATE: u64 = 64 * 1024;
+/// How long anybody has before that counts.
+const START: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::PART;
+
+    /// Has each part taken after `pause`; returns how many are until it is ended, up to `parts`.
+    fn taken(parts: u64, pause: Duration) -> u64 {
+        let is_in_time = |part: &u64| {
+            let waited = pause * u32::try_from(*part).unwrap();
+            pause < patience(waited, part * PART as u64)
+        };
+        (0..parts).take_while(is_in_time).count() as u64
+    }
+
+    #[test]
+    fn who_takes_little_at_a_time_is_ended_and_a_slow_line_is_not() {
+        const GIGABYTE: u64 = 1024 * 1024 * 1024 / PART as u64;
+        assert!(taken(GIGABYTE, Duration::from_secs(59)) < 3);
+        assert!(taken(GIGABYTE, Duration::from_secs(2)) < 100);
+        assert_eq!(taken(GIGABYTE, Duration::from_millis(900)), GIGABYTE);
+        // Nobody is quick at first and then holds it for hours.
+        let quick = patience(Duration::from_secs(1), u64::MAX);
+        assert_eq!(quick, PAUSE);
+    }
+}

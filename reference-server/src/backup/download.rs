@@ -5,14 +5,13 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use rusqlite::Connection;
 use rustix::fs::statvfs;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
     file::Part,
@@ -22,18 +21,26 @@ use crate::{
     error::{AppError, ErrorCode},
     key_check::KeyName,
     progress::Job,
+    time,
 };
 
 /// Where they are written, one at a time.
 #[derive(Debug)]
 pub(crate) struct Downloads {
     path: PathBuf,
-    turn: Arc<Mutex<()>>,
+    holder: Arc<Mutex<Option<Holder>>>,
+}
+
+/// Who is downloading, and since when.
+#[derive(Debug)]
+struct Holder {
+    name: String,
+    since: i64,
 }
 
 /// Keeps others from downloading until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn(#[expect(dead_code, reason = "held for its end")] OwnedMutexGuard<()>);
+pub(crate) struct Turn(Arc<Mutex<Option<Holder>>>);
 
 /// A backup that waits to be sent. The disk has room again when it is dropped.
 #[derive(Debug)]
@@ -47,7 +54,7 @@ impl Downloads {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            turn: Arc::default(),
+            holder: Arc::default(),
         }
     }
 
@@ -69,16 +76,27 @@ impl Downloads {
         }
     }
 
+    /// Lets `name` download.
+    ///
     /// # Errors
-    /// Somebody else is downloading.
-    pub(crate) fn turn(&self) -> Result<Turn, AppError> {
-        let turn = self.turn.clone().try_lock_owned();
-        turn.map(Turn).map_err(|_| {
-            AppError::new(
+    /// Somebody is downloading; it says who.
+    pub(crate) fn turn(&self, name: &str) -> Result<Turn, AppError> {
+        let mut holder = lock(&self.holder);
+        if let Some(Holder { name, since }) = &*holder {
+            let since = time::rfc3339(since / 1000 * 1000);
+            return Err(AppError::new(
                 ErrorCode::Conflict,
-                "somebody is downloading a backup at this moment: try again when that has ended",
-            )
-        })
+                format!(
+                    "a backup is being downloaded by {name} since {since}: try again when that has ended"
+                ),
+            ));
+        }
+        *holder = Some(Holder {
+            name: name.to_owned(),
+            since: time::now(),
+        });
+        drop(holder);
+        Ok(Turn(self.holder.clone()))
     }
 
     /// Copies the database of `source`, as it is at one moment. Blocks for as long as it takes.
@@ -131,6 +149,16 @@ impl Download {
         part.truncate(length);
         Ok(part.into())
     }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *lock(&self.0) = None;
+    }
+}
+
+fn lock(holder: &Mutex<Option<Holder>>) -> MutexGuard<'_, Option<Holder>> {
+    holder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn explain(error: anyhow::Error) -> AppError {

@@ -154,7 +154,7 @@ async fn who_hangs_up_leaves_nothing_and_what_is_not_taken_is_not_read() {
     let second = site.download(&root).await;
     assert_eq!(second.status(), StatusCode::CONFLICT);
     let second = second.into_body().collect().await.unwrap().to_bytes();
-    assert!(String::from_utf8_lossy(&second).contains("Somebody is downloading a backup"));
+    assert!(String::from_utf8_lossy(&second).contains("is being downloaded by root since 20"));
 
     drop(response);
     for _ in 0..500 {
@@ -209,7 +209,7 @@ async fn what_cannot_be_taken_away_is_told() {
     fs::create_dir(&left).unwrap();
     let source = site.app.keys().store().connection().unwrap();
     let downloads = site.app.downloads();
-    let turn = downloads.turn().unwrap();
+    let turn = downloads.turn("root").unwrap();
     let error = downloads.write(&source, &[], turn, &site.app.jobs().backup);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("cannot be removed"), "{error}");
