@@ -144,11 +144,24 @@ async fn who_hangs_up_leaves_nothing_and_what_is_not_taken_is_not_read() {
     let mut response = site.download(&root).await;
     assert_eq!(response.status(), StatusCode::OK);
     response.body_mut().frame().await.unwrap().unwrap();
-    // Let whatever reads ahead do so.
-    tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!site.names().iter().any(|name| name.contains("download")));
+    // One part was taken, one waits to be, and one to wait. Whatever read on would do so meanwhile.
+    let read_ahead = || {
+        site.open_downloads()
+            .iter()
+            .any(|open| open.1 >= 3 * PART as u64)
+    };
+    for _ in 0..500 {
+        if read_ahead() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let page = site.get("/admin/health", &root).await;
+    assert_eq!(page.status, StatusCode::OK);
     let open = site.open_downloads();
     assert_eq!(open.len(), 1, "{open:?}");
+    assert!(open[0].1 >= 3 * PART as u64, "{open:?}");
     assert!(open[0].1 <= 4 * PART as u64, "{open:?}");
 
     let second = site.download(&root).await;
