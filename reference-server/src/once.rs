@@ -267,10 +267,10 @@ mod tests {
     #[tokio::test]
     async fn nothing_that_others_send_makes_a_used_number_good_again() {
         let (once, ada) = once_and_ada();
-        let (eve, used) = (UserId::new("eve"), once.number(&ada, FORM).unwrap());
+        let (eve, now) = (UserId::new("eve"), time::now());
+        let used = once.number_at(&ada, FORM, now - 20_000).unwrap();
         once.done(&ada, &used).await.unwrap();
-        let refused = once.number(&eve, FORM).unwrap();
-        let now = time::now();
+        let refused = once.number_at(&eve, FORM, now).unwrap();
         for age in (0..10 * KEPT as i64).rev() {
             once.failed(&eve, &refused, AppError::invalid("no")).await;
             let number = once.number_at(&eve, FORM, now - age).unwrap();
