@@ -1,6 +1,7 @@
 """The server under test, driven only through its command line: `serve` in the background, everything else one command each."""
 
 import http.client
+import itertools
 import json
 import re
 import time
@@ -18,6 +19,7 @@ class Server:
 
     def __init__(self, binary, folder, options=("--listen", "127.0.0.1:0")):
         self.binary = binary
+        self.numbers = itertools.count(1)
         self.data_dir = Path(folder, "data")
         Path(folder).mkdir(parents=True, exist_ok=True)
         self.environment = process.clean_environment(folder)
@@ -62,7 +64,8 @@ class Server:
         return json.loads(finished.stdout or "{}")
 
     def create_workspace(self, name):
-        return Workspace(self, self.command("workspace", "create", name))
+        """Makes a workspace; a number makes its name its own, since no two may have one."""
+        return Workspace(self, self.command("workspace", "create", f"{name}-{next(self.numbers)}"))
 
 
 class Workspace:
