@@ -32,8 +32,7 @@ impl Action for ServerAudit {
     const ROUTE: &'static str = "/audit";
     const ACCESS: Access = Access::Administrator;
 
-    async fn run(self, app: &App, caller: &Caller) -> Result<AuditPage, AppError> {
-        let _ = caller;
+    async fn run(self, app: &App, _caller: &Caller) -> Result<AuditPage, AppError> {
         let filter = AuditFilter {
             action: self.action,
             actor: self.actor,

@@ -20,7 +20,7 @@ use super::{
     read::{self, parsed},
     timeline,
 };
-use crate::time;
+use crate::{text, time};
 
 /// The most bytes of a file.
 pub(crate) const MAX_ATTACHMENT: usize = 1024 * 1024;
@@ -231,10 +231,7 @@ fn begins_as(media_type: &str, data: &[u8]) -> bool {
 fn clean(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let is_fit = |character: &char| {
-        let turns = matches!(*character,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        !character.is_control()
-            && !turns
+        text::is_shown_in_line(*character)
             && !matches!(*character, '"' | '<' | '>' | '|' | ':' | '*' | '?')
     };
     let fit: String = last.chars().filter(is_fit).collect();
@@ -465,6 +462,7 @@ mod tests {
             (".bashrc", "bashrc"),
             ("a\r\nX-Evil: 1.txt", "aX-Evil 1.txt"),
             ("\u{202e}txt.exe", "txt.exe"),
+            ("re\u{ad}port\u{3164}.txt", "report.txt"),
             ("a\"b<c>.txt", "abc.txt"),
             ("", "attachment"),
             ("..", "attachment"),
