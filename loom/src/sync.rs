@@ -7,7 +7,7 @@
 
 use loom::sync::atomic;
 pub(crate) use loom::sync::{Mutex, MutexGuard};
-// Only counts owners; methods on `self: &Arc<Self>` need the standard library's.
+// Only counts owners: nothing that loom has to explore.
 pub(crate) use std::sync::{Arc, PoisonError};
 
 pub(crate) use std::sync::atomic::Ordering;
@@ -94,4 +94,9 @@ pub(crate) mod weak {
     pub(super) fn is_on() -> bool {
         IS_ON.get()
     }
+}
+
+/// Makes a value that is never freed, as the library's cells are.
+pub(crate) fn leaked<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
 }

@@ -2,7 +2,7 @@
 
 use liveness_models::{
     explore::Explored,
-    models::{cold_check, drain, observe, poll_gate, wake_up},
+    models::{cold_check, drain, new_life, observe, poll_gate, wake_up},
 };
 
 #[track_caller]
@@ -146,5 +146,20 @@ mod generation_of_a_cell {
     #[test]
     fn would_fall_with_a_plain_store_in_place_of_fetch_max() {
         assert_caught(generation_never_falls(Protocol::PlainStore));
+    }
+}
+
+mod new_life_of_a_cell {
+    use super::*;
+    use new_life::{Protocol, no_hold_outlives_its_life};
+
+    #[test]
+    fn ends_every_hold_of_the_earlier_one() {
+        assert_holds(no_hold_outlives_its_life(Protocol::Library));
+    }
+
+    #[test]
+    fn would_not_if_the_generation_alone_counted() {
+        assert_caught(no_hold_outlives_its_life(Protocol::GenerationAlone));
     }
 }

@@ -42,7 +42,7 @@ impl Lease {
     /// }
     /// ```
     pub fn guard<F: Future>(&self, work: F) -> Guarded<F> {
-        Guarded::new(work, self.hold().clone())
+        Guarded::new(work, self.hold())
     }
 }
 

@@ -73,11 +73,11 @@ impl Inner {
         let watched = self
             .memory
             .slots
-            .collect(|slot| slot.cell.is_watched().then(|| Arc::clone(slot)));
+            .collect(|slot| slot.cell().is_watched().then_some(slot));
         for slot in watched {
             match self.store.get(&slot.key).await {
                 Ok(Some(record)) => {
-                    slot.cell.observe(record.generation.number());
+                    slot.cell().observe(record.generation.number());
                 }
                 Ok(None) => slot.doubt(),
                 Err(_) => {

@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::{Inner, TokenAuthority};
+use super::{Inner, TokenAuthority, slots::CurrentToken};
 use crate::{
     cipher::SealContext,
     error::{Error, ErrorKind},
@@ -42,8 +42,10 @@ impl TokenAuthority {
             issued.id(),
             record.changed_at,
         );
+        let token = self.inner.unproven(&issued);
+        let event = self.note.sign(event);
         self.inner
-            .commit(&key, expected, record, Some(self.note.sign(event)))
+            .commit(&key, expected, record, token, Some(event))
             .await?;
         Ok(issued)
     }
@@ -54,9 +56,15 @@ impl Inner {
     /// where an older row was put back, the next token would otherwise be as dead as those before it.
     pub(super) fn generation_after(&self, record: &TokenRecord) -> Result<Generation, Error> {
         let slot = self.memory.slots.get(&record.key);
-        let known = slot.and_then(|slot| Generation::from_number(slot.cell.generation()));
+        let known = slot.and_then(|slot| Generation::from_number(slot.cell().generation()));
         let reached = known.map_or(record.generation, |known| known.max(record.generation));
         reached.next().ok_or_else(exhausted)
+    }
+
+    /// Returns what is remembered of a token that was just minted.
+    pub(super) fn unproven(&self, issued: &IssuedToken) -> Option<CurrentToken> {
+        let tag = self.memory.tag_key.tag(issued.expose_secret().as_bytes())?;
+        Some(CurrentToken::issued(tag, issued.id()))
     }
 
     /// Mints the token of `generation` and the row that replaces the revision `expected`.
@@ -66,16 +74,15 @@ impl Inner {
         expected: Option<Revision>,
         generation: Generation,
     ) -> Result<(IssuedToken, TokenRecord), Error> {
-        let secret = TokenSecret::generate()?;
         let claims = WorkspaceClaims {
             workspace: key.workspace,
             generation,
             issued_at: self.clock.now(),
-            token_id: secret.token_id(),
+            secret: TokenSecret::generate()?,
             name: key.name,
         };
-        let text = self.workspace_tokens.mint(&claims.to_json(&secret));
-        let token_id = claims.token_id;
+        let text = self.workspace_tokens.mint(&claims.to_json());
+        let token_id = claims.secret.token_id();
         let context = SealContext {
             key,
             token_id,

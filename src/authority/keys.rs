@@ -62,6 +62,8 @@ impl TokenAuthority {
             *cipher = Arc::new(Aes256Gcm::new(keys.sealing));
         }
         inner.workspace_tokens.replace_keys(&keys.signing);
+        // What is remembered was signed with any of the former keys: each token proves itself anew.
+        inner.memory.slots.doubt_all();
         #[cfg(feature = "session")]
         inner.sessions.replace_keys(&keys.signing);
     }

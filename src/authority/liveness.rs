@@ -10,18 +10,25 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// The generation that a slot has reached, and those who want to know when it rises.
+///
+/// Cells are never freed, so that a [`Hold`] is a plain copy: counting the owners of a hot cell would
+/// make all threads write to one cache line. A cell whose slot is gone may begin a new life for another.
+#[repr(align(64))]
 pub(crate) struct Cell {
     generation: AtomicU64,
-    waiters: Mutex<Waiters>,
+    /// How many lives ended before this one: no hold of an earlier life is ever live again.
+    life: AtomicU64,
+    waiters: Mutex<Option<Box<Waiters>>>,
 }
 
 /// One generation of a cell, in somebody's hand.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Hold {
-    cell: Arc<Cell>,
+    cell: &'static Cell,
+    life: u64,
     generation: u64,
 }
 
@@ -48,7 +55,7 @@ pub(crate) struct Severed {
 
 /// A place among the waiters of a cell; left when dropped.
 pub(crate) struct Registration {
-    hold: Hold,
+    cell: &'static Cell,
     id: u64,
 }
 
@@ -70,8 +77,17 @@ impl Cell {
     pub(crate) fn new() -> Self {
         Self {
             generation: AtomicU64::new(0),
-            waiters: Mutex::new(Waiters::default()),
+            life: AtomicU64::new(0),
+            waiters: Mutex::new(None),
         }
+    }
+
+    /// Ends every hold there is and stands at no generation, as a cell that was just made. The caller sees
+    /// to it that nobody else observes or waits on the cell.
+    pub(crate) fn begin_new_life(&self) {
+        // First of all: with the old life and a generation of the new one, a hold could come true again.
+        self.life.fetch_add(1, Ordering::SeqCst);
+        self.generation.store(0, Ordering::SeqCst);
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -87,8 +103,11 @@ impl Cell {
             return Severed::default();
         }
         let waiters = self.waiters();
-        let severed = waiters.open_below(generation);
-        let wakers: Vec<Waker> = waiters
+        let Some(known) = &*waiters else {
+            return Severed::default();
+        };
+        let severed = known.open_below(generation);
+        let wakers: Vec<Waker> = known
             .below(generation)
             .map(|waiter| waiter.waker.clone())
             .collect();
@@ -99,9 +118,10 @@ impl Cell {
     }
 
     /// Takes hold of `generation`.
-    pub(crate) fn hold(self: &Arc<Self>, generation: u64) -> Hold {
+    pub(crate) fn hold(&'static self, generation: u64) -> Hold {
         Hold {
-            cell: Arc::clone(self),
+            cell: self,
+            life: self.life.load(Ordering::Acquire),
             generation,
         }
     }
@@ -109,16 +129,21 @@ impl Cell {
     /// Completes when no call, no stream and no work of a generation below `generation` is left.
     pub(crate) fn poll_drained(&self, generation: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut waiters = self.waiters();
-        if waiters.open_below(generation) == Severed::default() {
-            return Poll::Ready(());
+        match &mut *waiters {
+            Some(waiters) if waiters.open_below(generation) != Severed::default() => {
+                waiters.drains.push(cx.waker().clone());
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
         }
-        waiters.drains.push(cx.waker().clone());
-        Poll::Pending
     }
 
     /// Returns what is open of a generation below `generation`.
     pub(crate) fn open_below(&self, generation: u64) -> Severed {
-        self.waiters().open_below(generation)
+        let waiters = self.waiters();
+        waiters
+            .as_ref()
+            .map_or_else(Severed::default, |waiters| waiters.open_below(generation))
     }
 
     /// Gives up on what a generation below `generation` has left open, and returns how much that is.
@@ -127,13 +152,16 @@ impl Cell {
     /// comes too late to say anything.
     pub(crate) fn dismiss_below(&self, generation: u64) -> Severed {
         let mut waiters = self.waiters();
-        let open = waiters.open_below(generation);
-        let (dismissed, kept): (BTreeMap<_, _>, _) = std::mem::take(&mut waiters.entries)
+        let Some(known) = &mut *waiters else {
+            return Severed::default();
+        };
+        let open = known.open_below(generation);
+        let (dismissed, kept): (BTreeMap<_, _>, _) = std::mem::take(&mut known.entries)
             .into_iter()
             .partition(|(_, waiter)| {
                 waiter.generation < generation && waiter.used_for != Use::Watch
             });
-        waiters.entries = kept;
+        known.entries = kept;
         drop(waiters);
         // Outside of the lock, as in `Registration::drop`.
         drop(dismissed);
@@ -142,28 +170,41 @@ impl Cell {
 
     /// Returns whether anything waits on the cell.
     pub(crate) fn is_watched(&self) -> bool {
-        !self.waiters().entries.is_empty()
+        let waiters = self.waiters();
+        waiters
+            .as_ref()
+            .is_some_and(|waiters| !waiters.entries.is_empty())
     }
 
-    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+    /// Returns those who wait; there is no room for any before the first one.
+    fn waiters(&self) -> MutexGuard<'_, Option<Box<Waiters>>> {
         // Nothing panics while the lock is held with the entries half-changed.
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Hold {
     /// Returns whether the cell still stands at this generation.
     pub(crate) fn is_live(&self) -> bool {
+        // The life second: whoever reads a generation of a later life then reads that life too.
         self.cell.generation() == self.generation
+            && self.cell.life.load(Ordering::Acquire) == self.life
     }
 
     /// Joins the waiters, to be woken when the generation ends. The caller checks
     /// [`is_live`](Self::is_live) afterwards: it may have ended just before.
     pub(crate) fn register(&self, used_for: Use, waker: Waker) -> Registration {
         let mut waiters = self.cell.waiters();
-        let id = waiters.next_id;
-        waiters.next_id += 1;
-        waiters.entries.insert(
+        let known = waiters.get_or_insert_default();
+        let id = known.next_id;
+        known.next_id += 1;
+        known.entries.insert(
             id,
             Waiter {
                 generation: self.generation,
@@ -173,7 +214,7 @@ impl Hold {
         );
         drop(waiters);
         Registration {
-            hold: self.clone(),
+            cell: self.cell,
             id,
         }
     }
@@ -182,8 +223,11 @@ impl Hold {
 impl Registration {
     /// Wakes the task of `waker` from now on.
     pub(crate) fn rewake(&self, waker: &Waker) {
-        let mut waiters = self.hold.cell.waiters();
-        let replaced = match waiters.entries.get_mut(&self.id) {
+        let mut waiters = self.cell.waiters();
+        let entry = waiters
+            .as_mut()
+            .and_then(|waiters| waiters.entries.get_mut(&self.id));
+        let replaced = match entry {
             Some(waiter) if !waiter.waker.will_wake(waker) => {
                 Some(std::mem::replace(&mut waiter.waker, waker.clone()))
             }
@@ -196,15 +240,19 @@ impl Registration {
 
     /// Returns whether a rotation has given up on this and returned, or is about to.
     pub(crate) fn is_dismissed(&self) -> bool {
-        !self.hold.cell.waiters().entries.contains_key(&self.id)
+        let waiters = self.cell.waiters();
+        waiters
+            .as_ref()
+            .is_none_or(|waiters| !waiters.entries.contains_key(&self.id))
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut waiters = self.hold.cell.waiters();
-        let left = waiters.entries.remove(&self.id);
-        let drains = std::mem::take(&mut waiters.drains);
+        let mut waiters = self.cell.waiters();
+        let Some(known) = &mut *waiters else { return };
+        let left = known.entries.remove(&self.id);
+        let drains = std::mem::take(&mut known.drains);
         drop(waiters);
         // Both outside of the lock: a waker may be the last owner of a task that owns a registration.
         drop(left);
@@ -269,7 +317,7 @@ impl fmt::Debug for Hold {
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration")
-            .field("hold", &self.hold)
+            .field("cell", &self.cell)
             .finish_non_exhaustive()
     }
 }
@@ -280,6 +328,10 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+
+    fn new_cell() -> &'static Cell {
+        Box::leak(Box::new(Cell::new()))
+    }
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -292,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_generation_holds_until_a_higher_one_is_observed() {
-        let cell = Arc::new(Cell::new());
+        let cell = new_cell();
         cell.observe(1);
         let hold = cell.hold(1);
         assert!(hold.is_live());
@@ -302,7 +354,7 @@ mod tests {
 
     #[test]
     fn an_older_report_that_comes_late_revives_nothing() {
-        let cell = Arc::new(Cell::new());
+        let cell = new_cell();
         cell.observe(2);
         cell.observe(1);
         assert_eq!(cell.generation(), 2);
@@ -310,7 +362,7 @@ mod tests {
 
     #[test]
     fn wakes_and_counts_what_an_older_generation_left_open() {
-        let cell = Arc::new(Cell::new());
+        let cell = new_cell();
         cell.observe(1);
         let count = std::sync::Arc::new(Count::default());
         let waker = Waker::from(count.clone());
@@ -336,7 +388,7 @@ mod tests {
 
     #[test]
     fn what_a_rotation_gave_up_on_is_not_waited_for_again() {
-        let cell = Arc::new(Cell::new());
+        let cell = new_cell();
         cell.observe(1);
         let hold = cell.hold(1);
         let [stream, watch] = [Use::Stream, Use::Watch]
@@ -354,7 +406,7 @@ mod tests {
         impl Wake for Owner {
             fn wake(self: std::sync::Arc<Self>) {}
         }
-        let cell = Arc::new(Cell::new());
+        let cell = new_cell();
         let hold = cell.hold(0);
         let owned = hold.register(Use::Watch, Waker::noop().clone());
         let owner = Waker::from(std::sync::Arc::new(Owner(owned)));
@@ -370,9 +422,22 @@ mod tests {
 
     #[test]
     fn a_registration_of_the_new_generation_is_not_waited_for() {
-        let cell = Arc::new(Cell::new());
+        let cell = new_cell();
         cell.observe(2);
         let _new = cell.hold(2).register(Use::Stream, Waker::noop().clone());
         assert_eq!(cell.open_below(2).total(), 0);
+    }
+
+    /// Otherwise whoever kept a hold of a slot that is gone would hold another one's token.
+    #[test]
+    fn no_hold_of_an_earlier_life_is_live_again() {
+        let cell = new_cell();
+        cell.observe(3);
+        let earlier = cell.hold(3);
+        cell.begin_new_life();
+        assert!(!earlier.is_live());
+        cell.observe(3);
+        assert!(!earlier.is_live());
+        assert!(cell.hold(3).is_live());
     }
 }

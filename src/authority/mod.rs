@@ -10,6 +10,7 @@ mod keys;
 mod lease;
 pub(crate) mod liveness;
 pub(crate) mod polls;
+mod pool;
 mod rotate;
 #[cfg(feature = "session")]
 pub(crate) mod sessions;
@@ -352,8 +353,8 @@ impl Inner {
     /// Returns how many calls and streams of a workspace are registered with its cells.
     pub(crate) fn open_uses(&self, workspace: &WorkspaceId) -> usize {
         let mut open = 0;
-        self.memory.slots.find(workspace, |slot| {
-            open += slot.cell.open_below(u64::MAX).total();
+        self.memory.slots.find(workspace, |known| {
+            open += known.cell().open_below(u64::MAX).total();
             None::<()>
         });
         open
@@ -371,7 +372,7 @@ impl ObserveChanges for Memory {
     fn changed(&self, key: &SlotKey, generation: Generation) {
         // A slot nobody asked about yet is made after this and then read from the store.
         if let Some(slot) = self.slots.get(key) {
-            slot.cell.observe(generation.number());
+            slot.cell().observe(generation.number());
         }
     }
 

@@ -9,7 +9,11 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Inner, Note, TokenAuthority, issue::next_revision, liveness::Severed, polls::POLLS, slots::Slot,
+    Inner, Note, TokenAuthority,
+    issue::next_revision,
+    liveness::Severed,
+    polls::POLLS,
+    slots::{Current, CurrentToken, Slot},
 };
 use crate::{
     clock::Moment,
@@ -176,7 +180,10 @@ impl Inner {
             issued.id(),
             record.changed_at,
         );
-        let severed = self.supersede(&replaced, record, note.sign(event)).await?;
+        let token = self.unproven(&issued);
+        let severed = self
+            .supersede(&replaced, record, token, note.sign(event))
+            .await?;
         let ended = self.finish(&key, generation, severed, started).await;
         Ok(RotationReceipt {
             token: issued,
@@ -192,7 +199,9 @@ impl Inner {
         let (token_id, now) = (replaced.token_id, self.clock.now());
         let record = TokenRecord::tombstone(key, revision, generation, token_id, now);
         let event = HistoryEvent::new(HistoryEventKind::Revoked, generation, token_id, now);
-        let severed = self.supersede(&replaced, record, note.sign(event)).await?;
+        let severed = self
+            .supersede(&replaced, record, None, note.sign(event))
+            .await?;
         let ended = self.finish(&key, generation, severed, started).await;
         Ok(RevocationReceipt { generation, ended })
     }
@@ -211,14 +220,21 @@ impl Inner {
         &self,
         replaced: &TokenRecord,
         mut record: TokenRecord,
+        token: Option<CurrentToken>,
         event: HistoryEvent,
-    ) -> Result<(Arc<Slot>, Severed), Error> {
+    ) -> Result<(Slot, Severed), Error> {
         let key = replaced.key;
         let mut expected = replaced.revision;
         for _ in 0..ATTEMPTS {
             record.revision = next_revision(Some(expected))?;
             let committed = self
-                .commit(&key, Some(expected), record.clone(), Some(event.clone()))
+                .commit(
+                    &key,
+                    Some(expected),
+                    record.clone(),
+                    token.clone(),
+                    Some(event.clone()),
+                )
                 .await;
             match committed {
                 Ok(committed) => return Ok(committed),
@@ -235,7 +251,7 @@ impl Inner {
         Err(Error::new(ErrorKind::Conflict))
     }
 
-    /// Writes a row, makes it known in this process, and returns the slot with what the row ended.
+    /// Writes a row, makes it and its `token` known in this process, and returns the slot with what the row ended.
     ///
     /// If the store does not say whether it wrote, it is asked; if it cannot be asked, what is
     /// remembered of the slot is doubted, so that every check reads the store until one succeeds.
@@ -244,14 +260,22 @@ impl Inner {
         key: &SlotKey,
         expected: Option<Revision>,
         record: TokenRecord,
+        token: Option<CurrentToken>,
         event: Option<HistoryEvent>,
-    ) -> Result<(Arc<Slot>, Severed), Error> {
+    ) -> Result<(Slot, Severed), Error> {
         let (revision, generation, token_id) =
             (record.revision, record.generation, record.token_id);
         // Before the commit, so that whoever comes to know the row finds the cell that is raised.
         let slot = self.memory.slots.get_or_create(key);
+        let written = Current {
+            revision,
+            generation,
+            token,
+            read_at: self.clock.moment(),
+            doubts: self.memory.slots.doubts_of(&slot),
+        };
         // Counted as it happens: the store itself may report the change before it answers.
-        let before = slot.cell.open_below(generation.number());
+        let before = slot.cell().open_below(generation.number());
         match self
             .store
             .compare_and_swap(key, expected, record, event)
@@ -272,7 +296,9 @@ impl Inner {
             }
             Err(error) => return Err(error.into()),
         }
-        let observed = slot.cell.observe(generation.number());
+        let observed = slot.cell().observe(generation.number());
+        // After an ambiguous answer as well: it was doubted since, so that this is not trusted.
+        self.memory.slots.remember(&slot, written);
         // What was used was the old token: it must not be noted as a use of the new one.
         slot.take_used();
         Ok((slot, before.max(observed)))
@@ -283,7 +309,7 @@ impl Inner {
         &self,
         key: &SlotKey,
         generation: Generation,
-        (slot, severed): (Arc<Slot>, Severed),
+        (slot, severed): (Slot, Severed),
         started: Moment,
     ) -> EndedUses {
         let committed = self.clock.moment();
@@ -292,7 +318,7 @@ impl Inner {
             Ok(()) => 0,
             // Where nothing is registered, it was a poll that did not end: a handler blocks its thread.
             Err(_) => {
-                let dismissed = slot.cell.dismiss_below(generation.number());
+                let dismissed = slot.cell().dismiss_below(generation.number());
                 // One that asked just before may still be on its way out with its last words.
                 let _ = timeout(LAST_WORDS, settle_polls()).await;
                 dismissed.total().max(1)
@@ -332,7 +358,7 @@ impl Inner {
 async fn drain(slot: &Slot, generation: Generation) {
     // First the polls: one that is under way may yet register.
     settle_polls().await;
-    poll_fn(|cx| slot.cell.poll_drained(generation.number(), cx)).await;
+    poll_fn(|cx| slot.cell().poll_drained(generation.number(), cx)).await;
 }
 
 /// Completes when no poll is running any longer that is running now.

@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use super::{
     lease::Lease,
     liveness::{Cell, Hold},
+    pool::Pool,
 };
 use crate::{
     cipher::KeyRing,
@@ -26,6 +27,8 @@ use crate::{
 
 /// How far in the future `iat` may lie: clocks of several nodes differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+static CELLS: Pool<Cell> = Pool::new();
 
 /// Ends what a session is bound to: called once, with the inner service's own session id.
 pub(crate) type OnEnd = Arc<dyn Fn(&str) + Send + Sync>;
@@ -56,7 +59,7 @@ pub(crate) struct Session {
     /// Milliseconds of the monotonic clock.
     last_used: AtomicU64,
     open: AtomicUsize,
-    cell: Arc<Cell>,
+    cell: &'static Cell,
     /// The generation of the token that the session was opened with.
     token: Hold,
     is_orphan: AtomicBool,
@@ -121,7 +124,7 @@ impl SessionRegistry {
             session_id: id,
             token_id: lease.token_id(),
         };
-        let cell = Arc::new(Cell::new());
+        let cell = CELLS.take();
         cell.observe(Session::LIVE);
         let session = Arc::new(Session {
             id,
@@ -135,7 +138,7 @@ impl SessionRegistry {
             last_used: AtomicU64::new(millis(moment)),
             open: AtomicUsize::new(0),
             cell,
-            token: lease.hold().clone(),
+            token: lease.hold(),
             is_orphan: AtomicBool::new(false),
             on_end,
             clock: Arc::clone(clock),
@@ -321,6 +324,12 @@ impl Session {
     fn end(&self) {
         self.cell.observe(Self::LIVE + 1);
         (self.on_end)(&self.inner_id);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        CELLS.give_back(self.cell);
     }
 }
 

@@ -1,60 +1,89 @@
 //! What an authority remembers of slots: a live cell each, and of a live token a keyed tag.
 //!
-//! Memory is bounded by the tokens that were ever verified here: a slot is made only for a token
-//! whose MAC is right, and is never dropped, since a cell that somebody holds must stay the only one.
+//! A workspace's slots are one record, read without a lock and replaced as a whole. Memory is bounded by
+//! the tokens that were ever issued or verified here: a slot is made only for a token whose MAC is right,
+//! and is never dropped before the table, since a cell that somebody holds must stay the only one.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    iter,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{lease::Lease, liveness::Cell};
+use foldhash::fast::RandomState;
+use papaya::{Compute, Operation};
+
+use super::{
+    lease::Lease,
+    liveness::Cell,
+    pool::{Pool, Reuse},
+};
 use crate::{
     clock::Moment,
-    id::{Revision, SlotKey, TokenName, WorkspaceId},
+    id::{Generation, Revision, SlotKey, TokenId, TokenName, WorkspaceId},
     jwt::TokenTag,
 };
 
 /// The slots that this process has dealt with.
 #[derive(Debug, Default)]
 pub(super) struct SlotTable {
-    workspaces: RwLock<HashMap<WorkspaceId, Vec<Arc<Slot>>>>,
+    workspaces: papaya::HashMap<WorkspaceId, Slots, RandomState>,
     /// How often everything in memory was doubted at once.
     resyncs: AtomicU64,
 }
 
-/// One slot.
-#[derive(Debug)]
+/// The slots of one workspace. Hardly any has more than one, which then lies beside its key.
+#[derive(Clone, Debug)]
+struct Slots {
+    first: KnownSlot,
+    others: Box<[KnownSlot]>,
+}
+
+/// What is known of one slot at one time.
+#[derive(Clone, Debug)]
+pub(super) struct KnownSlot {
+    name: TokenName,
+    state: &'static SlotState,
+    pub(super) current: Option<Current>,
+}
+
+/// One slot, in the hand of whoever reads or writes its row.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub(super) key: SlotKey,
-    pub(super) cell: Arc<Cell>,
-    current: RwLock<Option<Arc<Current>>>,
+    state: &'static SlotState,
+}
+
+/// The part of a slot that changes in place.
+#[derive(Debug, Default)]
+struct SlotState {
+    cell: Cell,
     /// How often what is remembered of this slot was doubted.
     doubts: AtomicU64,
     used: AtomicBool,
 }
 
-/// What was last read of a slot's row.
-#[derive(Debug)]
+static STATES: Pool<SlotState> = Pool::new();
+
+/// What was last read or written of a slot's row.
+#[derive(Clone, Debug)]
 pub(super) struct Current {
     pub(super) revision: Revision,
-    pub(super) generation: u64,
+    pub(super) generation: Generation,
     /// `None` for a tombstone.
     pub(super) token: Option<CurrentToken>,
-    /// When the read began.
+    /// When the read or write began.
     pub(super) read_at: Moment,
-    /// The doubts when the read began.
+    /// The doubts when the read or write began.
     pub(super) doubts: u64,
 }
 
 /// The live token of a slot.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct CurrentToken {
     pub(super) tag: TokenTag,
-    pub(super) lease: Lease,
+    pub(super) id: TokenId,
+    /// Whether the token was presented here and its MAC and claims were found right.
+    is_proven: AtomicBool,
 }
 
 impl SlotTable {
@@ -62,47 +91,68 @@ impl SlotTable {
     pub(super) fn find<T>(
         &self,
         workspace: &WorkspaceId,
-        look: impl FnMut(&Arc<Slot>) -> Option<T>,
+        look: impl FnMut(&KnownSlot) -> Option<T>,
     ) -> Option<T> {
-        let workspaces = self
-            .workspaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let workspaces = self.workspaces.pin();
         workspaces.get(workspace)?.iter().find_map(look)
     }
 
-    pub(super) fn get(&self, key: &SlotKey) -> Option<Arc<Slot>> {
-        self.find(&key.workspace, |slot| {
-            slot.has_name(&key.name).then(|| Arc::clone(slot))
-        })
+    /// Looks at one slot.
+    pub(super) fn look<T>(&self, key: &SlotKey, look: impl FnOnce(&KnownSlot) -> T) -> Option<T> {
+        let workspaces = self.workspaces.pin();
+        workspaces.get(&key.workspace)?.named(&key.name).map(look)
+    }
+
+    pub(super) fn get(&self, key: &SlotKey) -> Option<Slot> {
+        self.look(key, |known| known.slot(key.workspace))
     }
 
     /// Returns the slot of `key`, and makes it if there is none. Called only for a `key` whose
     /// existence a MAC or this application vouches for.
-    pub(super) fn get_or_create(&self, key: &SlotKey) -> Arc<Slot> {
+    pub(super) fn get_or_create(&self, key: &SlotKey) -> Slot {
         if let Some(slot) = self.get(key) {
             return slot;
         }
-        let mut workspaces = self
-            .workspaces
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let slots = workspaces.entry(key.workspace).or_default();
-        if let Some(slot) = slots.iter().find(|slot| slot.has_name(&key.name)) {
-            return Arc::clone(slot);
+        let new = KnownSlot {
+            name: key.name,
+            state: STATES.take(),
+            current: None,
+        };
+        // Somebody else may have made it meanwhile: there must not be two.
+        let workspaces = self.workspaces.pin();
+        let computed = workspaces.compute(key.workspace, |entry| match entry {
+            None => Operation::Insert(Slots::new(new.clone())),
+            Some((_, slots)) if slots.named(&key.name).is_some() => Operation::Abort(()),
+            Some((_, slots)) => Operation::Insert(slots.with(new.clone())),
+        });
+        if matches!(computed, Compute::Aborted(())) {
+            STATES.give_back(new.state);
+            drop(workspaces);
+            return self.get(key).expect("a slot is never dropped");
         }
-        let slot = Arc::new(Slot::new(*key));
-        slots.push(Arc::clone(&slot));
-        slot
+        new.slot(key.workspace)
+    }
+
+    /// Remembers what was read or written, unless something newer is remembered already.
+    pub(super) fn remember(&self, slot: &Slot, read: Current) {
+        let workspaces = self.workspaces.pin();
+        workspaces.compute(slot.key.workspace, |entry| {
+            let replaced = entry.and_then(|(_, slots)| slots.with_current(&slot.key.name, &read));
+            match replaced {
+                Some(slots) => Operation::Insert(slots),
+                None => Operation::Abort(()),
+            }
+        });
     }
 
     /// Collects what `pick` wants of all slots.
-    pub(super) fn collect<T>(&self, pick: impl FnMut(&Arc<Slot>) -> Option<T>) -> Vec<T> {
-        let workspaces = self
-            .workspaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        workspaces.values().flatten().filter_map(pick).collect()
+    pub(super) fn collect<T>(&self, mut pick: impl FnMut(Slot) -> Option<T>) -> Vec<T> {
+        let workspaces = self.workspaces.pin();
+        let slots = workspaces.iter().flat_map(|(workspace, slots)| {
+            let slots = slots.iter();
+            slots.map(|known| known.slot(*workspace))
+        });
+        slots.filter_map(&mut pick).collect()
     }
 
     /// Doubts everything that is remembered.
@@ -117,60 +167,167 @@ impl SlotTable {
 
     /// Returns a number that rises whenever what is remembered of `slot` is doubted.
     pub(super) fn doubts_of(&self, slot: &Slot) -> u64 {
+        self.doubts(slot.state)
+    }
+
+    /// Returns whether nobody has doubted what is remembered of a slot since it was read.
+    pub(super) fn is_undoubted(&self, known: &KnownSlot, current: &Current) -> bool {
+        self.doubts(known.state) == current.doubts
+    }
+
+    fn doubts(&self, state: &SlotState) -> u64 {
         // Both only rise, so their sum stands still only if both do.
-        slot.doubts.load(Ordering::SeqCst) + self.resyncs.load(Ordering::SeqCst)
+        state.doubts.load(Ordering::SeqCst) + self.resyncs.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for SlotTable {
+    fn drop(&mut self) {
+        for slot in self.collect(Some) {
+            STATES.give_back(slot.state);
+        }
+    }
+}
+
+impl Slots {
+    fn new(first: KnownSlot) -> Self {
+        Self {
+            first,
+            others: Box::default(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &KnownSlot> {
+        iter::once(&self.first).chain(&self.others)
+    }
+
+    fn named(&self, name: &TokenName) -> Option<&KnownSlot> {
+        self.iter().find(|known| known.name == *name)
+    }
+
+    fn with(&self, new: KnownSlot) -> Self {
+        let others = self.others.iter().cloned().chain([new]);
+        Self {
+            first: self.first.clone(),
+            others: others.collect(),
+        }
+    }
+
+    /// Returns a copy that remembers `read`, unless something newer is remembered.
+    fn with_current(&self, name: &TokenName, read: &Current) -> Option<Self> {
+        let mut copy = self.clone();
+        let known = iter::once(&mut copy.first)
+            .chain(&mut copy.others)
+            .find(|known| known.name == *name)?;
+        let is_newer = known.current.as_ref().is_none_or(|known| {
+            (known.revision, known.doubts, known.read_at)
+                <= (read.revision, read.doubts, read.read_at)
+        });
+        known.current = Some(read.clone());
+        is_newer.then_some(copy)
+    }
+}
+
+impl KnownSlot {
+    pub(super) fn slot(&self, workspace: WorkspaceId) -> Slot {
+        Slot {
+            key: SlotKey::new(workspace, self.name),
+            state: self.state,
+        }
+    }
+
+    pub(super) fn cell(&self) -> &'static Cell {
+        &self.state.cell
+    }
+
+    /// Takes hold of the remembered token, which must not have ended.
+    pub(super) fn lease(&self, workspace: &WorkspaceId, current: &Current) -> Option<Lease> {
+        let token = current.token.as_ref()?;
+        let hold = self.state.cell.hold(current.generation.number());
+        hold.is_live().then(|| {
+            self.state.mark_used();
+            let key = SlotKey::new(*workspace, self.name);
+            Lease::new(key, token.id, current.generation, hold)
+        })
     }
 }
 
 impl Slot {
-    fn new(key: SlotKey) -> Self {
-        Self {
-            key,
-            cell: Arc::new(Cell::new()),
-            current: RwLock::default(),
-            doubts: AtomicU64::new(0),
-            used: AtomicBool::new(false),
-        }
-    }
-
-    fn has_name(&self, name: &TokenName) -> bool {
-        self.key.name == *name
-    }
-
-    pub(super) fn current(&self) -> Option<Arc<Current>> {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Remembers what was read, unless something newer is remembered already.
-    pub(super) fn remember(&self, read: Current) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let is_newer = current.as_ref().is_none_or(|known| {
-            (known.revision, known.doubts, known.read_at)
-                <= (read.revision, read.doubts, read.read_at)
-        });
-        if is_newer {
-            *current = Some(Arc::new(read));
-        }
+    pub(super) fn cell(&self) -> &'static Cell {
+        &self.state.cell
     }
 
     /// Doubts what is remembered: the next check reads the store.
     pub(super) fn doubt(&self) {
-        self.doubts.fetch_add(1, Ordering::SeqCst);
+        self.state.doubts.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Notes that the slot's token was used.
     pub(super) fn mark_used(&self) {
+        self.state.mark_used();
+    }
+
+    /// Returns whether the token was used since the last call.
+    pub(super) fn take_used(&self) -> bool {
+        self.state.used.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl SlotState {
+    fn mark_used(&self) {
         // Loaded first, so that the cache line is written once per flush and not once per request.
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
     }
+}
 
-    /// Returns whether the token was used since the last call.
-    pub(super) fn take_used(&self) -> bool {
-        self.used.swap(false, Ordering::Relaxed)
+impl Reuse for SlotState {
+    fn is_watched(&self) -> bool {
+        self.cell.is_watched()
+    }
+
+    fn begin_new_life(&self) {
+        self.cell.begin_new_life();
+        self.doubts.store(0, Ordering::SeqCst);
+        self.used.store(false, Ordering::Relaxed);
+    }
+}
+
+impl CurrentToken {
+    /// Remembers a token that was made here, and that nobody has presented yet.
+    pub(super) fn issued(tag: TokenTag, id: TokenId) -> Self {
+        Self {
+            tag,
+            id,
+            is_proven: AtomicBool::new(false),
+        }
+    }
+
+    /// Remembers a token whose MAC and claims are right.
+    pub(super) fn proven(tag: TokenTag, id: TokenId) -> Self {
+        Self {
+            is_proven: AtomicBool::new(true),
+            ..Self::issued(tag, id)
+        }
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.is_proven.load(Ordering::Acquire)
+    }
+
+    /// Notes that the token's MAC and claims are right.
+    pub(super) fn prove(&self) {
+        self.is_proven.store(true, Ordering::Release);
+    }
+}
+
+impl Clone for CurrentToken {
+    fn clone(&self) -> Self {
+        Self {
+            tag: self.tag,
+            id: self.id,
+            is_proven: AtomicBool::new(self.is_proven()),
+        }
     }
 }

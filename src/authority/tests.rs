@@ -115,16 +115,54 @@ async fn memory_that_was_confirmed_meanwhile_does_not_refute_the_very_token() {
     let authority = authority();
     let token = authority.issue(&acme(), &primary()).await.unwrap();
     let token = token.expose_secret().as_bytes();
-    check(&authority, std::str::from_utf8(token).unwrap())
-        .await
-        .unwrap();
-    let inner = &authority.inner;
-    let claims = inner.open(token).unwrap();
     let key = SlotKey::new(acme(), primary());
-    let tag = inner.memory.tag_key.tag(token);
-    assert!(inner.refute(&key, &claims, &tag).is_none());
-    let other = inner.memory.tag_key.tag(&token[1..]);
-    assert!(inner.refute(&key, &claims, &other).is_some());
+    let compare = |presented: &[u8]| {
+        let inner = &authority.inner;
+        let claims = inner.open(token).unwrap();
+        let tag = inner.memory.tag_key.tag(presented).unwrap();
+        let slots = &inner.memory.slots;
+        let compared = slots.look(&key, |known| {
+            inner.compare_with_memory(known, &key, &claims, &tag)
+        });
+        compared.flatten()
+    };
+    assert!(matches!(compare(token), Some(Verdict::Verified(_))));
+    assert!(matches!(compare(&token[1..]), Some(Verdict::Rejected(_))));
+}
+
+/// What is issued here is remembered at once, and yet MAC and claims are checked before memory counts.
+#[tokio::test]
+async fn the_first_sight_of_an_issued_token_proves_it_without_the_store() {
+    let authority = authority();
+    let token = authority.issue(&acme(), &primary()).await.unwrap();
+    let is_proven = || {
+        let slots = &authority.inner.memory.slots;
+        slots.find(&acme(), |known| {
+            Some(known.current.as_ref()?.token.as_ref()?.is_proven())
+        })
+    };
+    assert_eq!(is_proven(), Some(false));
+    let presented = PresentedToken::new(token.expose_secret().as_bytes());
+    let verdict = authority.verify_now(&acme(), presented);
+    assert!(matches!(verdict, Verdict::Verified(_)), "{verdict:?}");
+    assert_eq!(is_proven(), Some(true));
+}
+
+/// The tag alone would let in a token whose key was taken out of the ring.
+#[tokio::test]
+async fn memory_of_a_removed_key_is_worth_nothing() {
+    let keys = Keys::generate().unwrap();
+    let authority = TokenAuthority::builder(MemoryStore::new(), keys.clone())
+        .build()
+        .unwrap();
+    let token = authority.issue(&acme(), &primary()).await.unwrap();
+    assert!(check(&authority, token.expose_secret()).await.is_ok());
+    let signing = KeyRing::new(SigningKey::generate().unwrap());
+    authority.replace_keys(Keys { signing, ..keys });
+    assert_eq!(
+        check(&authority, token.expose_secret()).await.unwrap_err(),
+        TokenProblem::NotOurs
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{
     Inner, TokenAuthority,
     lease::{Lease, VerifiedToken},
-    slots::{Current, CurrentToken, Slot},
+    slots::{Current, CurrentToken, KnownSlot},
 };
 use crate::{
     cipher::{SealContext, equal_in_constant_time},
@@ -38,6 +38,7 @@ pub(crate) enum Verdict {
 pub(crate) struct PendingCheck {
     key: SlotKey,
     claims: WorkspaceClaims,
+    tag: TokenTag,
     presented: Zeroizing<Vec<u8>>,
 }
 
@@ -71,25 +72,13 @@ impl TokenAuthority {
         if !self.inner.workspace_tokens.begins_as_ours(token) {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
         }
-        let tag = self.inner.memory.tag_key.tag(token);
-        if let Some(verified) = self.inner.recall(workspace, &tag) {
-            return Verdict::Verified(verified);
-        }
-        let Some(claims) = self.inner.open(token) else {
+        let Some(tag) = self.inner.memory.tag_key.tag(token) else {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
         };
-        if claims.workspace != *workspace {
-            return Verdict::Rejected(Rejection::invalid_token(TokenProblem::WrongWorkspace));
+        match self.inner.recall(workspace, &tag) {
+            Some(verified) => Verdict::Verified(verified),
+            None => self.inner.examine(workspace, token, tag),
         }
-        let key = SlotKey::new(claims.workspace, claims.name);
-        if let Some(rejection) = self.inner.refute(&key, &claims, &tag) {
-            return Verdict::Rejected(rejection);
-        }
-        Verdict::Pending(Box::new(PendingCheck {
-            key,
-            claims,
-            presented: Zeroizing::new(token.to_vec()),
-        }))
     }
 
     /// Checks against the store.
@@ -97,7 +86,6 @@ impl TokenAuthority {
         &self,
         check: Box<PendingCheck>,
     ) -> Result<VerifiedToken, Rejection> {
-        self.inner.start_housekeeping();
         self.inner.settle(check).await
     }
 }
@@ -105,15 +93,36 @@ impl TokenAuthority {
 impl Inner {
     /// Finds the slot of `workspace` whose remembered token has this tag: the fast path.
     fn recall(&self, workspace: &WorkspaceId, tag: &TokenTag) -> Option<VerifiedToken> {
-        self.memory.slots.find(workspace, |slot| {
-            let current = slot.current()?;
-            let known = current.token.as_ref()?;
+        self.memory.slots.find(workspace, |known| {
+            let current = known.current.as_ref()?;
+            let token = current.token.as_ref()?;
             let holds =
-                known.tag.matches(tag) && self.is_fresh(slot, &current) && known.lease.is_live();
-            holds.then(|| {
-                slot.mark_used();
-                VerifiedToken::new(known.lease.clone())
-            })
+                token.tag.matches(tag) && token.is_proven() && self.is_fresh(known, current);
+            let lease = holds.then(|| known.lease(workspace, current))??;
+            Some(VerifiedToken::new(lease))
+        })
+    }
+
+    /// Checks MAC and claims, and asks memory what they are worth.
+    fn examine(self: &Arc<Self>, workspace: &WorkspaceId, token: &[u8], tag: TokenTag) -> Verdict {
+        let Some(claims) = self.open(token) else {
+            return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
+        };
+        self.start_housekeeping();
+        if claims.workspace != *workspace {
+            return Verdict::Rejected(Rejection::invalid_token(TokenProblem::WrongWorkspace));
+        }
+        let key = SlotKey::new(claims.workspace, claims.name);
+        let settled = self.memory.slots.look(&key, |known| {
+            self.compare_with_memory(known, &key, &claims, &tag)
+        });
+        settled.flatten().unwrap_or_else(|| {
+            Verdict::Pending(Box::new(PendingCheck {
+                key,
+                claims,
+                tag,
+                presented: Zeroizing::new(token.to_vec()),
+            }))
         })
     }
 
@@ -122,27 +131,36 @@ impl Inner {
         WorkspaceClaims::from_payload(&payload).ok()
     }
 
-    /// Returns why `claims` cannot be those of the current token, if fresh memory is enough to tell.
+    /// Compares a token whose MAC and claims are right with what is remembered of its slot; `None` if
+    /// memory is not enough to tell.
     ///
-    /// A generation above the remembered one refutes nothing: another process may just have rotated. Nor
-    /// does the remembered token refute itself: memory that was too old to recall it may have been
-    /// confirmed since.
-    pub(super) fn refute(
+    /// A generation above the remembered one refutes nothing: another process may just have rotated.
+    pub(super) fn compare_with_memory(
         &self,
+        known: &KnownSlot,
         key: &SlotKey,
         claims: &WorkspaceClaims,
         tag: &TokenTag,
-    ) -> Option<Rejection> {
-        let slot = self.memory.slots.get(key)?;
-        if claims.generation.number() < slot.cell.generation() {
-            return Some(Rejection::superseded_token(*key, claims.generation));
+    ) -> Option<Verdict> {
+        if claims.generation.number() < known.cell().generation() {
+            let superseded = Rejection::superseded_token(*key, claims.generation);
+            return Some(Verdict::Rejected(superseded));
         }
-        let current = slot.current()?;
-        let is_known = |known: &CurrentToken| known.tag.matches(tag);
-        let knows_better = current.generation == claims.generation.number()
-            && !current.token.as_ref().is_some_and(is_known)
-            && self.is_fresh(&slot, &current);
-        knows_better.then(|| Rejection::invalid_token(TokenProblem::Unknown))
+        let current = known.current.as_ref()?;
+        if current.generation != claims.generation || !self.is_fresh(known, current) {
+            return None;
+        }
+        match &current.token {
+            Some(token) if token.tag.matches(tag) => {
+                let lease = known.lease(&key.workspace, current)?;
+                token.prove();
+                Some(Verdict::Verified(VerifiedToken::new(lease)))
+            }
+            _ => {
+                let unknown = Rejection::invalid_token(TokenProblem::Unknown);
+                Some(Verdict::Rejected(unknown))
+            }
+        }
     }
 
     async fn settle(&self, check: Box<PendingCheck>) -> Result<VerifiedToken, Rejection> {
@@ -152,47 +170,41 @@ impl Inner {
         let read_at = self.clock.moment();
         let record = self.store.get(&check.key).await.map_err(unavailable)?;
         let record = record.ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))?;
-        slot.cell.observe(record.generation.number());
-        let token = self.compare(&check, &slot, &record).await;
-        if let Ok(token) = &token {
-            slot.remember(Current {
-                revision: record.revision,
-                generation: record.generation.number(),
-                token: Some(token.clone()),
-                read_at,
-                doubts,
-            });
-        }
-        let lease = token?.lease;
+        slot.cell().observe(record.generation.number());
+        self.compare(&check, &record).await?;
+        let token = CurrentToken::proven(check.tag, record.token_id);
+        let read = Current {
+            revision: record.revision,
+            generation: record.generation,
+            token: Some(token),
+            read_at,
+            doubts,
+        };
+        self.memory.slots.remember(&slot, read);
+        let hold = slot.cell().hold(record.generation.number());
         // Last of all: the generation may have ended while the row was opened.
-        if !lease.is_live() {
+        if !hold.is_live() {
             let superseded = Rejection::superseded_token(check.key, check.claims.generation);
             return Err(superseded);
         }
         slot.mark_used();
+        let lease = Lease::new(check.key, record.token_id, record.generation, hold);
         Ok(VerifiedToken::new(lease))
     }
 
     /// Compares a presented token with the row: generation, id, and every byte of the sealed token.
-    async fn compare(
-        &self,
-        check: &PendingCheck,
-        slot: &Arc<Slot>,
-        record: &TokenRecord,
-    ) -> Result<CurrentToken, Rejection> {
+    async fn compare(&self, check: &PendingCheck, record: &TokenRecord) -> Result<(), Rejection> {
         if record.generation > check.claims.generation {
             let superseded = Rejection::superseded_token(check.key, check.claims.generation);
             return Err(superseded);
         }
         let sealed = record.sealed.as_ref().filter(|_| {
-            record.generation == check.claims.generation && record.token_id == check.claims.token_id
+            record.generation == check.claims.generation
+                && record.token_id == check.claims.secret.token_id()
         });
         let sealed = sealed.ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))?;
-        let tag = self.memory.tag_key.tag(&check.presented);
-        if let Some(known) = slot.token_of(record)
-            && known.tag.matches(&tag)
-        {
-            return Ok(known);
+        if self.knows_token_of(record, &check.tag) {
+            return Ok(());
         }
         let context = SealContext {
             key: check.key,
@@ -204,22 +216,25 @@ impl Inner {
             .open(&context, sealed)
             .await
             .map_err(unavailable)?;
-        if !equal_in_constant_time(opened.expose_secret(), &check.presented) {
-            return Err(Rejection::invalid_token(TokenProblem::Unknown));
-        }
-        let generation = record.generation;
-        let lease = Lease::new(
-            check.key,
-            record.token_id,
-            generation,
-            slot.cell.hold(generation.number()),
-        );
-        Ok(CurrentToken { tag, lease })
+        let is_equal = equal_in_constant_time(opened.expose_secret(), &check.presented);
+        is_equal
+            .then_some(())
+            .ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))
+    }
+
+    /// Returns whether the token in `record` is remembered from that very revision, with this tag.
+    fn knows_token_of(&self, record: &TokenRecord, tag: &TokenTag) -> bool {
+        let known = self.memory.slots.look(&record.key, |known| {
+            let current = known.current.as_ref()?;
+            let token = current.token.as_ref()?;
+            Some(current.revision == record.revision && token.tag.matches(tag))
+        });
+        known.flatten().unwrap_or(false)
     }
 
     /// Returns whether what is remembered of `slot` may be trusted without a look at the store.
-    pub(super) fn is_fresh(&self, slot: &Slot, current: &Current) -> bool {
-        if self.memory.slots.doubts_of(slot) != current.doubts {
+    pub(super) fn is_fresh(&self, known: &KnownSlot, current: &Current) -> bool {
+        if !self.memory.slots.is_undoubted(known, current) {
             return false;
         }
         let Some(bound) = self.staleness_bound() else {
@@ -239,16 +254,6 @@ impl Inner {
             Freshness::Lease { duration, .. } => Some(duration.min(self.max_staleness)),
             Freshness::Unwatched => Some(self.max_staleness),
         }
-    }
-}
-
-impl Slot {
-    /// Returns what is remembered of the token in `record`, if it was read from that very revision.
-    fn token_of(&self, record: &TokenRecord) -> Option<CurrentToken> {
-        let current = self
-            .current()
-            .filter(|current| current.revision == record.revision)?;
-        current.token.clone()
     }
 }
 

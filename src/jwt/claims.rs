@@ -1,12 +1,11 @@
-//! The claims of each kind of token: written in one way only, read strictly.
+//! The claims of each kind of token: written in one way only, and read in that way only.
 //!
-//! Members stand in alphabetical order without white space. Unknown, doubled, missing and
-//! wrong-typed members are refused; a text with an escape is too, since none of ours has one.
+//! Members stand in alphabetical order without white space, escapes and leading zeros. Whatever else JSON
+//! could mean the same by is refused, so that what was read, written again, is what was read.
 
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -29,8 +28,8 @@ pub(crate) struct WorkspaceClaims {
     pub(crate) generation: Generation,
     /// `iat`, RFC 7519 §4.1.6. Never compared with a clock: one set back would lock everybody out.
     pub(crate) issued_at: Timestamp,
-    /// What `jti` gives away (RFC 7519 §4.1.7).
-    pub(crate) token_id: TokenId,
+    /// `jti`, RFC 7519 §4.1.7.
+    pub(crate) secret: TokenSecret,
     /// `sub`, RFC 7519 §4.1.2.
     pub(crate) name: TokenName,
 }
@@ -53,7 +52,7 @@ pub(crate) struct SessionClaims {
 }
 
 /// The secret of one MCP token, its `jti`: 128 random bits that exist nowhere else.
-pub(crate) struct TokenSecret(Zeroizing<String>);
+pub(crate) struct TokenSecret(Zeroizing<[u8; SECRET_LENGTH]>);
 
 /// Names a session: 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,30 +62,11 @@ pub(crate) struct SessionId([u8; SECRET_LENGTH]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidClaims;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawWorkspaceClaims<'a> {
-    aud: &'a str,
-    r#gen: u64,
-    iat: u64,
-    jti: &'a str,
-    sub: &'a str,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSessionClaims<'a> {
-    aud: &'a str,
-    exp: u64,
-    r#gen: u64,
-    iat: u64,
-    sid: &'a str,
-    tid: &'a str,
-}
+/// What is left to read of claims.
+struct Reader<'a>(&'a [u8]);
 
 impl WorkspaceClaims {
-    /// Writes the claims with the secret that `token_id` was derived from.
-    pub(crate) fn to_json(&self, secret: &TokenSecret) -> Zeroizing<String> {
+    pub(crate) fn to_json(&self) -> Zeroizing<String> {
         // Longer than any claims can get, so that no growth leaves a copy behind.
         let mut json = Zeroizing::new(String::with_capacity(256));
         write_json(
@@ -96,7 +76,7 @@ impl WorkspaceClaims {
                 self.workspace,
                 self.generation,
                 self.issued_at.as_secs(),
-                &*secret.0,
+                self.secret.as_str(),
                 self.name,
             ),
         );
@@ -104,14 +84,22 @@ impl WorkspaceClaims {
     }
 
     pub(crate) fn from_payload(payload: &Payload) -> Result<Self, InvalidClaims> {
-        let raw: RawWorkspaceClaims<'_> = parse(payload)?;
-        Ok(Self {
-            workspace: raw.aud.parse().map_err(|_| InvalidClaims)?,
-            generation: Generation::from_number(raw.r#gen).ok_or(InvalidClaims)?,
-            issued_at: Timestamp::from_secs(raw.iat),
-            token_id: token_id(secret_text(raw.jti)?),
-            name: raw.sub.parse().map_err(|_| InvalidClaims)?,
-        })
+        let mut reader = Reader(payload.as_json());
+        let claims = Self {
+            workspace: reader
+                .text(br#"{"aud":""#)?
+                .parse()
+                .map_err(|_| InvalidClaims)?,
+            generation: reader.generation(br#"","gen":"#)?,
+            issued_at: reader.timestamp(br#","iat":"#)?,
+            secret: TokenSecret(Zeroizing::new(reader.secret(br#","jti":""#)?)),
+            name: reader
+                .text(br#"","sub":""#)?
+                .parse()
+                .map_err(|_| InvalidClaims)?,
+        };
+        reader.end(br#""}"#)?;
+        Ok(claims)
     }
 }
 
@@ -134,15 +122,88 @@ impl SessionClaims {
     }
 
     pub(crate) fn from_payload(payload: &Payload) -> Result<Self, InvalidClaims> {
-        let raw: RawSessionClaims<'_> = parse(payload)?;
-        Ok(Self {
-            workspace: raw.aud.parse().map_err(|_| InvalidClaims)?,
-            expires_at: Timestamp::from_secs(raw.exp),
-            generation: Generation::from_number(raw.r#gen).ok_or(InvalidClaims)?,
-            issued_at: Timestamp::from_secs(raw.iat),
-            session_id: SessionId(*secret_text(raw.sid)?),
-            token_id: raw.tid.parse().map_err(|_| InvalidClaims)?,
-        })
+        let mut reader = Reader(payload.as_json());
+        let claims = Self {
+            workspace: reader
+                .text(br#"{"aud":""#)?
+                .parse()
+                .map_err(|_| InvalidClaims)?,
+            expires_at: reader.timestamp(br#"","exp":"#)?,
+            generation: reader.generation(br#","gen":"#)?,
+            issued_at: reader.timestamp(br#","iat":"#)?,
+            session_id: SessionId(reader.secret(br#","sid":""#)?),
+            token_id: reader
+                .text(br#"","tid":""#)?
+                .parse()
+                .map_err(|_| InvalidClaims)?,
+        };
+        reader.end(br#""}"#)?;
+        Ok(claims)
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a text of identifier characters behind `before`, up to the quote.
+    fn text(&mut self, before: &[u8]) -> Result<&'a str, InvalidClaims> {
+        self.skip(before)?;
+        let end = memchr::memchr(b'"', self.0).ok_or(InvalidClaims)?;
+        let (text, rest) = self.0.split_at(end);
+        self.0 = rest;
+        str::from_utf8(text).map_err(|_| InvalidClaims)
+    }
+
+    /// Reads 128 bits in base64url behind `before`.
+    fn secret(&mut self, before: &[u8]) -> Result<[u8; SECRET_LENGTH], InvalidClaims> {
+        self.skip(before)?;
+        let (secret, rest) = self.0.split_first_chunk().ok_or(InvalidClaims)?;
+        let is_base64url = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        self.0 = rest;
+        secret
+            .iter()
+            .all(is_base64url)
+            .then_some(*secret)
+            .ok_or(InvalidClaims)
+    }
+
+    fn generation(&mut self, before: &[u8]) -> Result<Generation, InvalidClaims> {
+        Generation::from_number(self.number(before)?).ok_or(InvalidClaims)
+    }
+
+    fn timestamp(&mut self, before: &[u8]) -> Result<Timestamp, InvalidClaims> {
+        let seconds = self.number(before)?;
+        let timestamp = Timestamp::from_secs(seconds);
+        // Beyond the end of time it would be read as another one.
+        (timestamp.as_secs() == seconds)
+            .then_some(timestamp)
+            .ok_or(InvalidClaims)
+    }
+
+    /// Reads a number behind `before` as a counting loop would: no sign, no leading zero, no overflow.
+    fn number(&mut self, before: &[u8]) -> Result<u64, InvalidClaims> {
+        self.skip(before)?;
+        let length = self
+            .0
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        let (digits, rest) = self.0.split_at(length);
+        self.0 = rest;
+        if digits.is_empty() || (digits[0] == b'0' && length > 1) {
+            return Err(InvalidClaims);
+        }
+        let number = digits.iter().try_fold(0_u64, |number, digit| {
+            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        });
+        number.ok_or(InvalidClaims)
+    }
+
+    fn skip(&mut self, expected: &[u8]) -> Result<(), InvalidClaims> {
+        self.0 = self.0.strip_prefix(expected).ok_or(InvalidClaims)?;
+        Ok(())
+    }
+
+    fn end(self, expected: &[u8]) -> Result<(), InvalidClaims> {
+        (self.0 == expected).then_some(()).ok_or(InvalidClaims)
     }
 }
 
@@ -150,19 +211,24 @@ impl TokenSecret {
     pub(crate) fn generate() -> Result<Self, CipherError> {
         let mut bits = Zeroizing::new([0; 16]);
         random::fill(&mut *bits)?;
-        let mut text = Zeroizing::new(String::with_capacity(SECRET_LENGTH + 2));
-        URL_SAFE_NO_PAD.encode_string(*bits, &mut text);
+        let mut text = Zeroizing::new([0; SECRET_LENGTH]);
+        URL_SAFE_NO_PAD
+            .encode_slice(*bits, &mut *text)
+            .expect("128 bits are 22 characters");
         Ok(Self(text))
     }
 
     /// Returns the public id: the first 80 bits of SHA-256("token-id" ‖ `jti`), which lead back to nothing.
     pub(crate) fn token_id(&self) -> TokenId {
-        token_id(
-            self.0
-                .as_bytes()
-                .try_into()
-                .expect("128 bits are 22 characters"),
-        )
+        let digest = Sha256::new()
+            .chain_update(b"token-id")
+            .chain_update(*self.0)
+            .finalize();
+        TokenId::from_digest(digest.first_chunk().expect("SHA-256 gives 32 bytes"))
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&*self.0).expect("base64url is ASCII")
     }
 }
 
@@ -178,29 +244,8 @@ impl SessionId {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("base64url is ASCII")
+        str::from_utf8(&self.0).expect("base64url is ASCII")
     }
-}
-
-fn token_id(secret: &[u8; SECRET_LENGTH]) -> TokenId {
-    let digest = Sha256::new()
-        .chain_update(b"token-id")
-        .chain_update(secret)
-        .finalize();
-    TokenId::from_digest(digest.first_chunk().expect("SHA-256 gives 32 bytes"))
-}
-
-fn secret_text(text: &str) -> Result<&[u8; SECRET_LENGTH], InvalidClaims> {
-    text.as_bytes().try_into().map_err(|_| InvalidClaims)
-}
-
-fn parse<'a, T: Deserialize<'a>>(payload: &'a Payload) -> Result<T, InvalidClaims> {
-    let json = payload.as_json();
-    // serde reads a structure from a list of its values as well, which is not as we write it.
-    if !json.starts_with(b"{") {
-        return Err(InvalidClaims);
-    }
-    serde_json::from_slice(json).map_err(|_| InvalidClaims)
 }
 
 fn write_json(json: &mut String, claims: fmt::Arguments<'_>) {
@@ -237,30 +282,29 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        let secret = TokenSecret::generate().unwrap();
         let claims = WorkspaceClaims {
             workspace: "acme".parse().unwrap(),
             generation: Generation::MAX,
             issued_at: Timestamp::from_secs(1_700_000_000),
-            token_id: secret.token_id(),
+            secret: TokenSecret::generate().unwrap(),
             name: TokenName::primary(),
         };
-        let read = read(&claims.to_json(&secret)).unwrap();
+        let read = read(&claims.to_json()).unwrap();
         assert_eq!(format!("{read:?}"), format!("{claims:?}"));
+        assert_eq!(read.secret.token_id(), claims.secret.token_id());
     }
 
     #[test]
     fn the_longest_claims_fit_the_buffer() {
         let longest = "z".repeat(63);
-        let secret = TokenSecret::generate().unwrap();
         let claims = WorkspaceClaims {
             workspace: longest.parse().unwrap(),
             generation: Generation::MAX,
             issued_at: Timestamp::from_millis(u64::MAX),
-            token_id: secret.token_id(),
+            secret: TokenSecret::generate().unwrap(),
             name: longest.parse().unwrap(),
         };
-        assert_eq!(claims.to_json(&secret).capacity(), 256);
+        assert_eq!(claims.to_json().capacity(), 256);
     }
 
     #[test]
@@ -310,6 +354,30 @@ mod tests {
                 good.replace(r#""gen":1"#, r#""gen":9223372036854775808"#),
             ),
             ("a null jti", good.replace(&format!("\"{jti}\""), "null")),
+            ("a leading zero", good.replace(r#""iat":1"#, r#""iat":01"#)),
+            (
+                "an iat past the end",
+                good.replace(r#""iat":1"#, r#""iat":18446744073709551616"#),
+            ),
+            (
+                "an iat past the end of time",
+                good.replace(r#""iat":1"#, r#""iat":18446744073709552"#),
+            ),
+            ("a space", good.replace(":1,", ": 1,")),
+            (
+                "another order",
+                good.replace(r#""gen":1,"iat":1"#, r#""iat":1,"gen":1"#),
+            ),
+            (
+                "a jti with a quote",
+                good.replace(jti, &jti.replacen('A', "\"", 1)),
+            ),
+            (
+                "a jti that is not base64url",
+                good.replace(jti, &jti.replacen('A', "+", 1)),
+            ),
+            ("a space in front", format!(" {good}")),
+            ("a line break behind", format!("{good}\n")),
             ("a short jti", good.replace(jti, "AAAA")),
             ("a null slot", good.replace(r#""primary""#, "null")),
             ("something behind", format!("{good} {{}}")),
@@ -335,17 +403,15 @@ mod tests {
         };
         use secrecy::{ExposeSecret as _, SecretBox};
 
-        let secret = TokenSecret(Zeroizing::new("A".repeat(SECRET_LENGTH)));
         let claims = WorkspaceClaims {
             workspace: "acme".parse().unwrap(),
             generation: Generation::FIRST,
             issued_at: Timestamp::from_secs(1_700_000_000),
-            token_id: secret.token_id(),
+            secret: TokenSecret(Zeroizing::new([b'A'; SECRET_LENGTH])),
             name: TokenName::primary(),
         };
         let key = SigningKey::from_bytes(SecretBox::init_with(|| [1; 32]));
-        let token =
-            Codec::new(TokenKind::Workspace, &KeyRing::new(key)).mint(&claims.to_json(&secret));
+        let token = Codec::new(TokenKind::Workspace, &KeyRing::new(key)).mint(&claims.to_json());
         let vector = include_str!("../../tests/vectors/workspace-token-v1.jwt");
         assert_eq!(token.expose_secret(), vector.trim());
     }
@@ -353,7 +419,41 @@ mod tests {
     #[test]
     fn the_token_id_is_the_documented_digest() {
         // printf 'token-idAAAAAAAAAAAAAAAAAAAAAA' | sha256sum, first 80 bits, in base32
-        let id = token_id(b"AAAAAAAAAAAAAAAAAAAAAA");
-        assert_eq!(id.as_str(), "3oy2citvl2y6adnw");
+        let secret = TokenSecret(Zeroizing::new([b'A'; SECRET_LENGTH]));
+        assert_eq!(secret.token_id().as_str(), "3oy2citvl2y6adnw");
+    }
+
+    /// The other readings of JSON agree with what is read here, and there is one way to write it.
+    #[test]
+    fn whatever_is_read_is_json_and_is_written_in_that_very_way() {
+        use proptest::prelude::*;
+        let good = r#"{"aud":"acme","gen":7,"iat":1700000000,"jti":"AAAAAAAAAAAAAAAAAAAAAA","sub":"primary"}"#;
+        let edits = (
+            0..good.len(),
+            0..3,
+            prop::sample::select(b"a0-_\"\\ ,:{}[]9\n".to_vec()),
+        );
+        let edited = prop::collection::vec(edits, 0..3).prop_map(|edits| {
+            let mut json = good.as_bytes().to_vec();
+            for (position, edit, byte) in edits {
+                match edit {
+                    0 if position < json.len() => json[position] = byte,
+                    1 if position < json.len() => drop(json.remove(position)),
+                    _ => json.insert(position.min(json.len()), byte),
+                }
+            }
+            String::from_utf8(json).unwrap()
+        });
+        proptest!(|(json in edited)| {
+            if let Ok(claims) = read(&json) {
+                prop_assert_eq!(&*claims.to_json(), &json);
+                let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+                prop_assert_eq!(&value["aud"], claims.workspace.as_str());
+                prop_assert_eq!(&value["gen"], claims.generation.number());
+                prop_assert_eq!(&value["iat"], claims.issued_at.as_secs());
+                prop_assert_eq!(&value["jti"], claims.secret.as_str());
+                prop_assert_eq!(&value["sub"], claims.name.as_str());
+            }
+        });
     }
 }

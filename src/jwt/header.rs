@@ -5,6 +5,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::{TokenKind, mac::MacKey};
 use crate::id::KeyId;
 
+/// The part of the text that the id of the key decides: `{"alg":"HS256","kid":` are 21 bytes, a quote and
+/// the id are 9 more, and base64 makes four characters of each three.
+const KEY_ID_AT: usize = 21 / 3 * 4;
+const KEY_ID_END: usize = KEY_ID_AT + (1 + KeyId::LENGTH) / 3 * 4;
+
 /// The first part of every token of one kind and one key.
 #[derive(Debug)]
 pub(crate) struct Header {
@@ -32,7 +37,40 @@ impl Header {
         &self.text
     }
 
+    /// Returns whether `token` begins with this header, whatever the id of the key in it.
+    pub(crate) fn frames(&self, token: &[u8]) -> bool {
+        let text = self.text.as_bytes();
+        let Some(start) = token.get(..text.len()) else {
+            return false;
+        };
+        start[..KEY_ID_AT] == text[..KEY_ID_AT] && start[KEY_ID_END..] == text[KEY_ID_END..]
+    }
+
     pub(crate) fn key_id(&self) -> &KeyId {
         &self.key_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_fits_every_key_and_nothing_else() {
+        for kind in [TokenKind::Session, TokenKind::Workspace] {
+            let [frame, other] =
+                ["aaaaaaaa", "z7z7z7z7"].map(|id| Header::new(kind, &id.parse().unwrap()));
+            let token = format!("{}payload", other.as_str());
+            assert!(frame.frames(token.as_bytes()));
+            for position in (0..KEY_ID_AT).chain(KEY_ID_END..other.as_str().len()) {
+                let mut changed = token.clone().into_bytes();
+                changed[position] ^= 1;
+                assert!(!frame.frames(&changed), "{kind:?}, byte {position}");
+            }
+            assert!(!frame.frames(other.as_str()[1..].as_bytes()));
+        }
+        let of_kind = |kind| Header::new(kind, &"aaaaaaaa".parse().unwrap());
+        let session = of_kind(TokenKind::Session);
+        assert!(!of_kind(TokenKind::Workspace).frames(session.as_str().as_bytes()));
     }
 }

@@ -61,7 +61,7 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
     }
 
     /// Passes `inner` on until `hold` ends, if it is long enough for that to matter.
-    pub(crate) fn guarded(inner: B, hold: &Hold, farewell: Option<Bytes>) -> Self {
+    pub(crate) fn guarded(inner: B, hold: Hold, farewell: Option<Bytes>) -> Self {
         let is_short = inner.is_end_stream()
             || inner
                 .size_hint()
@@ -75,7 +75,7 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
         Self {
             state: State::Guarded {
                 inner,
-                hold: hold.clone(),
+                hold,
                 registration,
                 farewell,
             },

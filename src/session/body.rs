@@ -35,7 +35,7 @@ impl<B: Body<Data = Bytes>> SessionBody<B> {
 
     pub(super) fn of_session(inner: B, session: &Arc<Session>, in_use: SessionUse) -> Self {
         Self {
-            inner: GuardedBody::guarded(inner, &session.hold(), None),
+            inner: GuardedBody::guarded(inner, session.hold(), None),
             in_use: Some(in_use),
         }
     }

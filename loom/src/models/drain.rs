@@ -8,7 +8,7 @@ use super::woken::Woken;
 use crate::{
     explore::{Explored, explore},
     liveness::{Cell, Use},
-    sync::Arc,
+    sync::leaked,
 };
 
 /// How a stream leaves.
@@ -23,7 +23,7 @@ pub enum Protocol {
 /// *A rotation that waits for streams learns that the last one has left.*
 pub fn the_last_to_leave_wakes_the_rotation(protocol: Protocol) -> Explored {
     explore(move || {
-        let cell = Arc::new(Cell::new());
+        let cell = leaked(Cell::new());
         cell.observe(1);
         let registrations = [(); 2].map(|()| {
             let nobody = std::task::Waker::noop().clone();
@@ -36,7 +36,7 @@ pub fn the_last_to_leave_wakes_the_rotation(protocol: Protocol) -> Explored {
                 Protocol::Silent => std::mem::forget(registration),
             })
         });
-        let is_told = wait_until_drained(&cell);
+        let is_told = wait_until_drained(cell);
         for stream in streams {
             stream.join().unwrap();
         }
@@ -45,7 +45,7 @@ pub fn the_last_to_leave_wakes_the_rotation(protocol: Protocol) -> Explored {
 }
 
 /// Asks twice, as a task does that is woken once; the last word is asked for when all have left.
-fn wait_until_drained(cell: &Arc<Cell>) -> impl FnOnce() -> bool {
+fn wait_until_drained(cell: &'static Cell) -> impl FnOnce() -> bool {
     let (first, first_waker) = Woken::new();
     let mut is_drained = is_drained(cell, &first_waker);
     let (second, second_waker) = Woken::new();

@@ -2,6 +2,7 @@
 
 pub mod cold_check;
 pub mod drain;
+pub mod new_life;
 pub mod observe;
 pub mod poll_gate;
 pub mod wake_up;

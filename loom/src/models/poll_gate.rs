@@ -11,7 +11,7 @@ use crate::{
     explore::{Explored, explore},
     gate::{Polls, Stripe},
     liveness::{Cell, Hold, Registration, Use},
-    sync::{Arc, AtomicU64, Ordering, weak},
+    sync::{Arc, AtomicU64, Ordering, leaked, weak},
 };
 
 /// How a poll of a call goes (`poll_running` in the layer's future).
@@ -53,13 +53,13 @@ const NEW: u64 = 2;
 
 struct Process {
     polls: Polls<2>,
-    cell: Arc<Cell>,
+    cell: &'static Cell,
     has_returned: AtomicU64,
 }
 
 impl Process {
     fn new() -> Self {
-        let cell = Arc::new(Cell::new());
+        let cell = leaked(Cell::new());
         cell.observe(OLD);
         Self {
             polls: Polls::new(array::from_fn(|_| Stripe::new(AtomicU64::new(0)))),

@@ -8,7 +8,7 @@ use super::woken::Woken;
 use crate::{
     explore::{Explored, explore},
     liveness::{Cell, Hold, Use},
-    sync::Arc,
+    sync::leaked,
 };
 
 /// How somebody who has to wait goes about it.
@@ -27,7 +27,7 @@ pub enum Protocol {
 /// *Whoever waits under the old generation sees that it has ended, or is woken.*
 pub fn no_wake_up_is_lost(protocol: Protocol) -> Explored {
     explore(move || {
-        let cell = Arc::new(Cell::new());
+        let cell = leaked(Cell::new());
         cell.observe(1);
         let hold = cell.hold(1);
         let (woken, waker) = Woken::new();

@@ -1,0 +1,132 @@
+//! Values that are never freed but used again: what [`Hold`](super::liveness::Hold)s point to.
+//!
+//! Memory is bounded by the most that were in use at one time, not by how many ever were.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::liveness::Cell;
+
+/// How many values lie idle before the first of them is used again.
+///
+/// A hold that outlives its slot (a call that is under way while the last clone of its authority is
+/// dropped) stays true until then: long enough for every call.
+const QUARANTINE: usize = 4096;
+
+/// Values of one kind that wait for their next use, the first to come back first.
+#[derive(Debug)]
+pub(super) struct Pool<T: 'static> {
+    idle: Mutex<VecDeque<&'static T>>,
+}
+
+/// A value that can be used again.
+pub(super) trait Reuse: Default {
+    /// Returns whether somebody still waits on it, so that nobody else may ever have it.
+    fn is_watched(&self) -> bool;
+
+    /// Makes it as good as new.
+    fn begin_new_life(&self);
+}
+
+impl<T: Reuse> Pool<T> {
+    pub(super) const fn new() -> Self {
+        Self {
+            idle: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// Takes a value that is as good as new. It has one owner, who gives it back once.
+    pub(super) fn take(&self) -> &'static T {
+        match self.longest_idle() {
+            Some(value) => {
+                value.begin_new_life();
+                value
+            }
+            None => Box::leak(Box::new(T::default())),
+        }
+    }
+
+    /// Takes back what nobody owns any longer.
+    pub(super) fn give_back(&self, value: &'static T) {
+        if !value.is_watched() {
+            self.idle().push_back(value);
+        }
+    }
+
+    fn longest_idle(&self) -> Option<&'static T> {
+        let mut idle = self.idle();
+        if idle.len() > QUARANTINE {
+            idle.pop_front()
+        } else {
+            None
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, VecDeque<&'static T>> {
+        // Nothing panics while the lock is held with the queue half-changed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reuse for Cell {
+    fn is_watched(&self) -> bool {
+        self.is_watched()
+    }
+
+    fn begin_new_life(&self) {
+        self.begin_new_life();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Value {
+        is_watched: AtomicBool,
+        lives: AtomicUsize,
+    }
+
+    impl Reuse for Value {
+        fn is_watched(&self) -> bool {
+            self.is_watched.load(Ordering::SeqCst)
+        }
+
+        fn begin_new_life(&self) {
+            self.lives.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn values_are_used_again_after_their_quarantine_and_memory_does_not_grow() {
+        let pool = Pool::<Value>::new();
+        let first = pool.take();
+        pool.give_back(first);
+        for _ in 0..QUARANTINE {
+            let other = pool.take();
+            assert!(!std::ptr::eq(other, first));
+            pool.give_back(other);
+        }
+        let again = pool.take();
+        assert!(std::ptr::eq(again, first));
+        assert_eq!(again.lives.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_somebody_waits_on_is_never_used_again() {
+        let pool = Pool::<Value>::new();
+        let watched = pool.take();
+        watched.is_watched.store(true, Ordering::SeqCst);
+        pool.give_back(watched);
+        for _ in 0..2 * QUARANTINE {
+            let other = pool.take();
+            assert!(!std::ptr::eq(other, watched));
+            pool.give_back(other);
+        }
+    }
+}
