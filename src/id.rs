@@ -63,6 +63,15 @@ impl WorkspaceId {
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
+
+    /// Reads an id out of a host name, whose case does not count (RFC 9110 §4.2.3).
+    pub(crate) fn from_any_case(text: &str) -> Option<Self> {
+        let mut lower = [0; MAX_LABEL_LENGTH];
+        let lower = lower.get_mut(..text.len())?;
+        lower.copy_from_slice(text.as_bytes());
+        lower.make_ascii_lowercase();
+        Label::parse(lower).map(Self)
+    }
 }
 
 impl TokenName {
@@ -176,10 +185,10 @@ struct Label {
 impl Label {
     fn parse(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; MAX_LABEL_LENGTH];
-        if text.is_empty() || text.len() > MAX_LABEL_LENGTH || !text.iter().all(is_label_byte) {
+        if text.is_empty() || !text.iter().all(is_label_byte) {
             return None;
         }
-        bytes[..text.len()].copy_from_slice(text);
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
         Some(Self {
             bytes,
             length: text.len() as u8,
@@ -205,7 +214,8 @@ impl Ord for Label {
 
 impl hash::Hash for Label {
     fn hash<H: hash::Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
+        // Without the unused bytes, and without looking whether the others are text.
+        self.bytes[..usize::from(self.length)].hash(state);
     }
 }
 

@@ -4,7 +4,7 @@
 //! the response's extensions. What the client reads is chosen from few sentences, and for a bad
 //! credential it is one and the same whatever is wrong with it.
 
-use std::{error, fmt};
+use std::{borrow::Cow, error, fmt};
 
 use http::StatusCode;
 
@@ -103,6 +103,8 @@ pub enum TokenProblem {
 pub enum CredentialProblem {
     /// A percent-escape or its UTF-8 is broken.
     BadEscape,
+    /// The query is longer than 8 KiB, and may hold a credential.
+    LongQuery,
     /// There is more than one credential, be they equal or not (RFC 6750 §2).
     Repeated,
 }
@@ -192,6 +194,11 @@ impl Rejection {
 
     /// Returns the sentence that the client reads: what to do, and nothing of what it sent.
     pub fn message(&self) -> String {
+        self.sentence().into_owned()
+    }
+
+    /// Returns [`message`](Self::message), copied only where it names something.
+    pub(crate) fn sentence(&self) -> Cow<'static, str> {
         let sentence = match &self.kind {
             RejectionKind::Address(problem) => problem.message(),
             RejectionKind::EmptyCredential => {
@@ -205,6 +212,9 @@ impl Rejection {
             }
             RejectionKind::MalformedCredential(CredentialProblem::BadEscape) => {
                 "The request's query has a percent-escape that cannot be read. Send the workspace token in the Authorization header."
+            }
+            RejectionKind::MalformedCredential(CredentialProblem::LongQuery) => {
+                "The request's query is too long for a workspace token in it. Send the workspace token in the Authorization header, and at most 8 KiB of query."
             }
             RejectionKind::MalformedCredential(CredentialProblem::Repeated) => {
                 "The request carries more than one credential. Send the workspace token once, in the Authorization header."
@@ -234,12 +244,12 @@ impl Rejection {
                 "The session is not known. Send initialize again to open a new one."
             }
             RejectionKind::UnsetVariable(name) => {
-                return format!(
+                return Cow::Owned(format!(
                     "The variable {name} is not set. Export it with your workspace token where the client starts, then connect again."
-                );
+                ));
             }
         };
-        sentence.to_owned()
+        Cow::Borrowed(sentence)
     }
 }
 

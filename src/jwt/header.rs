@@ -67,7 +67,7 @@ mod tests {
                 changed[position] ^= 1;
                 assert!(!frame.frames(&changed), "{kind:?}, byte {position}");
             }
-            assert!(!frame.frames(other.as_str()[1..].as_bytes()));
+            assert!(!frame.frames(&other.as_str().as_bytes()[1..]));
         }
         let of_kind = |kind| Header::new(kind, &"aaaaaaaa".parse().unwrap());
         let session = of_kind(TokenKind::Session);

@@ -3,18 +3,38 @@
 //! The credential stands in `Authorization: Bearer` (RFC 6750 §2.1) or, where that was switched on, in a
 //! query parameter (§2.3). Wherever it stood, it stands there no longer afterwards, also when the request is turned away.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, mem, ops::Range, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Uri, header::AUTHORIZATION, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Request, Uri, header::AUTHORIZATION, uri::PathAndQuery};
 use zeroize::Zeroizing;
 
-use crate::rejection::{CredentialProblem, Rejection, RejectionKind};
+use crate::{
+    jwt::MAX_TOKEN_LENGTH,
+    rejection::{CredentialProblem, Rejection, RejectionKind},
+};
 
-/// What a request carried, taken out of it. In a request's extensions nobody else can read it.
-#[derive(Clone)]
+/// The most bytes of a query in which a credential is looked for: what is longer holds none that we gave out.
+const LONGEST_QUERY: usize = 8 * 1024;
+
+/// What a request carried, taken out of it.
 pub(crate) struct Captured {
-    credential: Arc<Result<Option<Credential>, CredentialProblem>>,
+    credential: Found,
     in_query: bool,
+}
+
+/// A [`Captured`] on its way from the scrub layer to the token layer. In a request's extensions nobody
+/// else can read it.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    credential: Arc<Outcome>,
+    in_query: bool,
+}
+
+type Outcome = Result<Option<Credential>, CredentialProblem>;
+
+enum Found {
+    Here(Outcome),
+    Outside(Arc<Outcome>),
 }
 
 /// The one credential of a request.
@@ -25,19 +45,29 @@ pub(crate) struct Credential {
 enum Secret {
     /// The whole header; the token begins at the offset. Moved, not copied.
     Header(HeaderValue, usize),
-    Query(Zeroizing<Vec<u8>>),
+    /// The target as it came, and where in its query the token stands. Moved, not copied.
+    Query(PathAndQuery, Range<usize>),
+    /// What was escaped in the query.
+    Unescaped(Zeroizing<Vec<u8>>),
 }
 
 /// A query without its credential.
-struct Scrubbed {
+struct Scrubbed<'a> {
     /// `None` if nothing had to be removed.
     rest: Option<String>,
-    found: Result<Option<Zeroizing<Vec<u8>>>, CredentialProblem>,
+    found: Result<Option<Value<'a>>, CredentialProblem>,
+}
+
+/// The value of a parameter.
+struct Value<'a> {
+    decoded: Cow<'a, [u8]>,
+    /// Where it stands in the query.
+    place: Range<usize>,
 }
 
 impl Captured {
     pub(crate) fn as_result(&self) -> Result<Option<&Credential>, Rejection> {
-        match &*self.credential {
+        match self.outcome() {
             Ok(credential) => Ok(credential.as_ref()),
             Err(problem) => Err(Rejection::new(RejectionKind::MalformedCredential(*problem))),
         }
@@ -48,17 +78,36 @@ impl Captured {
         self.in_query
     }
 
-    /// Joins what two layers took out: two credentials are one too many, wherever each was found.
-    fn join(self, inner: Self) -> Self {
-        let in_query = self.in_query || inner.in_query;
-        let credential = match (&*self.credential, &*inner.credential) {
-            (_, Ok(None)) | (Err(_), _) => self.credential,
-            (Ok(None), _) | (_, Err(_)) => inner.credential,
-            (Ok(Some(_)), Ok(Some(_))) => Arc::new(Err(CredentialProblem::Repeated)),
+    /// Makes it fit for the extensions of a request.
+    pub(crate) fn keep(self) -> Kept {
+        let credential = match self.credential {
+            Found::Here(outcome) => Arc::new(outcome),
+            Found::Outside(outcome) => outcome,
+        };
+        Kept {
+            credential,
+            in_query: self.in_query,
+        }
+    }
+
+    /// Joins what an outer layer took out: two credentials are one too many, wherever each was found.
+    fn join(self, outer: Kept) -> Self {
+        let in_query = outer.in_query || self.in_query;
+        let credential = match (&*outer.credential, self.outcome()) {
+            (_, Ok(None)) | (Err(_), _) => Found::Outside(outer.credential),
+            (Ok(None), _) | (_, Err(_)) => self.credential,
+            (Ok(Some(_)), Ok(Some(_))) => Found::Here(Err(CredentialProblem::Repeated)),
         };
         Self {
             credential,
             in_query,
+        }
+    }
+
+    fn outcome(&self) -> &Outcome {
+        match &self.credential {
+            Found::Here(outcome) => outcome,
+            Found::Outside(outcome) => outcome,
         }
     }
 }
@@ -68,80 +117,79 @@ impl Credential {
     pub(crate) fn expose_secret(&self) -> &[u8] {
         match &self.secret {
             Secret::Header(value, offset) => &value.as_bytes()[*offset..],
-            Secret::Query(value) => value,
+            Secret::Query(target, place) => {
+                let query = target.query().unwrap_or_default();
+                query.as_bytes().get(place.clone()).unwrap_or_default()
+            }
+            Secret::Unescaped(value) => value,
         }
     }
 
     /// Returns whether it stood in the query.
     pub(crate) fn is_from_query(&self) -> bool {
-        matches!(self.secret, Secret::Query(_))
+        !matches!(self.secret, Secret::Header(..))
     }
 
-    /// Refuses what is no token at all, but a variable that the client left empty or as it is.
-    pub(crate) fn refuse_placeholder(&self) -> Result<(), Rejection> {
+    /// Returns the rejection of what is no token at all, but a variable that the client left empty or as it is.
+    pub(crate) fn placeholder(&self) -> Option<Rejection> {
         let bytes = self.expose_secret();
         if bytes.is_empty() {
-            return Err(Rejection::new(RejectionKind::EmptyCredential));
+            return Some(Rejection::new(RejectionKind::EmptyCredential));
         }
-        match variable_name(bytes) {
-            Some(name) => Err(Rejection::new(RejectionKind::UnsetVariable(
-                name.to_owned(),
-            ))),
-            None => Ok(()),
-        }
+        let name = variable_name(bytes)?.to_owned();
+        Some(Rejection::new(RejectionKind::UnsetVariable(name)))
     }
 }
 
 /// Takes the credential out of a request, and what an outer scrub layer captured.
 ///
 /// The request is looked through even so: the outer layer may know of fewer places.
-pub(crate) fn capture(parts: &mut Parts, query_parameter: Option<&str>) -> Captured {
-    let outer = parts.extensions.remove::<Captured>();
-    let in_header = take_header(&mut parts.headers);
-    let in_query = match query_parameter {
-        Some(name) => take_query(parts, name),
-        None => Ok(None),
-    };
-    let here = Captured {
-        in_query: !matches!(in_query, Ok(None)),
-        credential: Arc::new(combine(in_header, in_query)),
+pub(crate) fn capture<B>(request: &mut Request<B>, query_parameter: Option<&str>) -> Captured {
+    let outer = request.extensions_mut().remove::<Kept>();
+    let in_header = take_header(request.headers_mut());
+    let here = match query_parameter {
+        None => Captured {
+            credential: Found::Here(in_header),
+            in_query: false,
+        },
+        Some(name) => {
+            let in_query = take_query(request, name);
+            Captured {
+                in_query: !matches!(in_query, Ok(None)),
+                credential: Found::Here(combine(in_header, in_query)),
+            }
+        }
     };
     match outer {
-        Some(outer) => outer.join(here),
+        Some(outer) => here.join(outer),
         None => here,
     }
 }
 
-fn combine(
-    in_header: Result<Option<Credential>, CredentialProblem>,
-    in_query: Result<Option<Credential>, CredentialProblem>,
-) -> Result<Option<Credential>, CredentialProblem> {
+fn combine(in_header: Outcome, in_query: Outcome) -> Outcome {
     match (in_header?, in_query?) {
         (Some(_), Some(_)) => Err(CredentialProblem::Repeated),
         (header, query) => Ok(header.or(query)),
     }
 }
 
-fn take_header(headers: &mut HeaderMap) -> Result<Option<Credential>, CredentialProblem> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(first) = values.next() else {
+fn take_header(headers: &mut HeaderMap) -> Outcome {
+    let before = headers.len();
+    let Some(mut value) = headers.remove(AUTHORIZATION) else {
         return Ok(None);
     };
-    if values.next().is_some() {
-        headers.remove(AUTHORIZATION);
+    // All of that name are gone now.
+    if before - headers.len() > 1 {
         return Err(CredentialProblem::Repeated);
     }
-    let Some(offset) = bearer_offset(first.as_bytes()) else {
+    let Some(offset) = bearer_offset(value.as_bytes()) else {
         // Another scheme is none of our business, but it is a secret all the same.
-        if let Some(value) = headers.get_mut(AUTHORIZATION) {
-            value.set_sensitive(true);
-        }
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
         return Ok(None);
     };
-    let secret = headers
-        .remove(AUTHORIZATION)
-        .map(|value| Secret::Header(value, offset));
-    Ok(secret.map(|secret| Credential { secret }))
+    let secret = Secret::Header(value, offset);
+    Ok(Some(Credential { secret }))
 }
 
 /// Returns where the token begins in `Bearer <token>`; the scheme's case does not count (RFC 9110 §11.1).
@@ -153,8 +201,9 @@ fn bearer_offset(value: &[u8]) -> Option<usize> {
     if !scheme.eq_ignore_ascii_case(b"bearer") || rest.first().is_some_and(is_scheme_byte) {
         return None;
     }
-    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    Some(6 + spaces)
+    // What begins with more spaces than a token has characters is none; they need not all be counted.
+    let spaces = rest.iter().take(MAX_TOKEN_LENGTH);
+    Some(6 + spaces.take_while(|byte| **byte == b' ').count())
 }
 
 /// Returns whether a scheme's name could go on with `byte` (`tchar`, RFC 9110 §5.6.2).
@@ -162,81 +211,186 @@ fn is_scheme_byte(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
-fn take_query(parts: &mut Parts, name: &str) -> Result<Option<Credential>, CredentialProblem> {
-    clean_original_uri(parts, name);
-    let Some(query) = parts.uri.query() else {
+fn take_query<B>(request: &mut Request<B>, name: &str) -> Outcome {
+    clean_original_uri(request, name);
+    let Some(query) = request.uri().query() else {
         return Ok(None);
     };
-    let scrubbed = scrub_query(query, name);
-    if let Some(rest) = scrubbed.rest {
-        parts.uri = with_query(&parts.uri, &rest);
-    }
-    Ok(scrubbed.found?.map(|value| Credential {
-        secret: Secret::Query(value),
-    }))
+    let Scrubbed { rest, found } = scrub_query(query, name);
+    let found = found.map(|value| value.map(Value::into_owned));
+    let Some(rest) = rest else {
+        return found.map(|_| None);
+    };
+    let clean = with_query(request.uri(), &rest);
+    let target = mem::replace(request.uri_mut(), clean).into_parts();
+    let Some((place, unescaped)) = found? else {
+        return Ok(None);
+    };
+    let secret = match (unescaped, target.path_and_query) {
+        (Some(unescaped), _) => Some(Secret::Unescaped(unescaped)),
+        (None, target) => target.map(|target| Secret::Query(target, place)),
+    };
+    Ok(secret.map(|secret| Credential { secret }))
 }
 
 /// axum keeps the URI as it came in an extension, where handlers (and logs) find it.
 #[cfg(feature = "axum")]
-fn clean_original_uri(parts: &mut Parts, name: &str) {
+fn clean_original_uri<B>(request: &mut Request<B>, name: &str) {
     use axum::extract::OriginalUri;
-    let Some(OriginalUri(uri)) = parts.extensions.get::<OriginalUri>() else {
+    let Some(OriginalUri(uri)) = request.extensions().get::<OriginalUri>() else {
         return;
     };
     let rest = uri.query().and_then(|query| scrub_query(query, name).rest);
     if let Some(rest) = rest {
         let clean = with_query(uri, &rest);
-        parts.extensions.insert(OriginalUri(clean));
+        request.extensions_mut().insert(OriginalUri(clean));
     }
 }
 
 #[cfg(not(feature = "axum"))]
-fn clean_original_uri(_parts: &mut Parts, _name: &str) {}
+fn clean_original_uri<B>(_request: &mut Request<B>, _name: &str) {}
 
 /// Takes every parameter `name` out of `query`; names are percent-decoded before they are compared.
-fn scrub_query(query: &str, name: &str) -> Scrubbed {
+fn scrub_query<'a>(query: &'a str, name: &str) -> Scrubbed<'a> {
+    if query.len() > LONGEST_QUERY {
+        return scrub_long_query(query, name);
+    }
+    let is_escaped = memchr::memchr(b'%', query.as_bytes()).is_some();
     let mut found = Ok(None);
     let mut rest = None;
-    for (position, start, parameter) in parameters(query) {
-        let (raw_name, raw_value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        match decode(raw_name) {
-            Err(problem) => {
-                // Nobody can tell what hides in it: nothing of the query goes further.
-                return Scrubbed {
-                    rest: Some(String::new()),
-                    found: Err(problem),
-                };
-            }
-            Ok(decoded) if *decoded == *name.as_bytes() => {
+    for (start, parameter) in parameters(query) {
+        let name_length = match name_length(parameter, name, is_escaped) {
+            Ok(length) => length,
+            // Nobody can tell what hides in it: nothing of the query goes further.
+            Err(problem) => return Scrubbed::nothing(problem),
+        };
+        match (name_length, &mut rest) {
+            (Some(length), _) => {
                 // What came before stays as it was, to the byte.
                 rest.get_or_insert_with(|| query[..start].trim_end_matches('&').to_owned());
                 found = match found {
-                    Ok(None) => {
-                        decode(raw_value).map(|value| Some(Zeroizing::new(value.into_owned())))
-                    }
+                    Ok(None) => Value::read(parameter, start, length).map(Some),
                     Ok(Some(_)) => Err(CredentialProblem::Repeated),
                     Err(problem) => Err(problem),
                 };
             }
-            Ok(_) => {
-                if let Some(rest) = &mut rest {
-                    if position > 0 && !rest.is_empty() {
-                        rest.push('&');
-                    }
-                    rest.push_str(parameter);
+            (None, Some(rest)) => {
+                if start > 0 && !rest.is_empty() {
+                    rest.push('&');
                 }
+                rest.push_str(parameter);
             }
+            (None, None) => {}
         }
     }
     Scrubbed { rest, found }
 }
 
-/// Splits a query at `&`, with the position and the offset of each part.
-fn parameters(query: &str) -> impl Iterator<Item = (usize, usize, &str)> {
+/// Refuses a query that is too long to be looked through at the expense of those who wait, unless it is
+/// plain that it holds no parameter `name`.
+fn scrub_long_query<'a>(query: &'a str, name: &str) -> Scrubbed<'a> {
+    let bytes = query.as_bytes();
+    let literal = memchr::memmem::find(bytes, name.as_bytes());
+    if literal.is_none() && memchr::memchr(b'%', bytes).is_none() && !name.contains(' ') {
+        return Scrubbed {
+            rest: None,
+            found: Ok(None),
+        };
+    }
+    let long_value = literal.and_then(|start| Value::read_long(query, start, name.len()));
+    Scrubbed {
+        rest: Some(String::new()),
+        found: long_value.map(Some).ok_or(CredentialProblem::LongQuery),
+    }
+}
+
+/// Returns the length of the parameter's name as it was sent, if it is `name` once it is decoded.
+fn name_length(
+    parameter: &str,
+    name: &str,
+    is_escaped: bool,
+) -> Result<Option<usize>, CredentialProblem> {
+    let bytes = parameter.as_bytes();
+    let ends_at = |length: usize| matches!(bytes.get(length), None | Some(b'='));
+    if bytes.starts_with(name.as_bytes()) && ends_at(name.len()) && !name.contains(['%', '+']) {
+        return Ok(Some(name.len()));
+    }
+    // Three characters for each byte of the name are the longest that it can get.
+    let longest = 3 * name.len();
+    let length = bytes
+        .iter()
+        .take(longest + 1)
+        .take_while(|byte| **byte != b'=')
+        .count();
+    let has_plus = || name.contains(' ') && bytes[..length].contains(&b'+');
+    if length > longest || !(is_escaped || has_plus()) {
+        return Ok(None);
+    }
+    let is_it = *decode(&parameter[..length])? == *name.as_bytes();
+    Ok(is_it.then_some(length))
+}
+
+impl Scrubbed<'_> {
+    /// Lets nothing of a query through.
+    fn nothing(problem: CredentialProblem) -> Self {
+        Self {
+            rest: Some(String::new()),
+            found: Err(problem),
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// Reads the value of the parameter that stands at `start`, behind a name of `name_length`.
+    fn read(
+        parameter: &'a str,
+        start: usize,
+        name_length: usize,
+    ) -> Result<Self, CredentialProblem> {
+        let value = parameter.get(name_length + 1..).unwrap_or_default();
+        let begin = start + parameter.len() - value.len();
+        // Too long for any token, escaped or not: it is refused as it is.
+        let decoded = if value.len() > MAX_TOKEN_LENGTH {
+            Cow::Borrowed(value.as_bytes())
+        } else {
+            decode(value)?
+        };
+        Ok(Self {
+            decoded,
+            place: begin..begin + value.len(),
+        })
+    }
+
+    /// Reads the value behind the name at `start` if it is too long for any token: a bad credential like others.
+    fn read_long(query: &'a str, start: usize, name_length: usize) -> Option<Self> {
+        let parameter = &query[start..];
+        let begins = start == 0 || query.as_bytes()[start - 1] == b'&';
+        let end = memchr::memchr(b'&', parameter.as_bytes()).unwrap_or(parameter.len());
+        let value = parameter.get(name_length + 1..end)?;
+        let is_long =
+            begins && parameter.as_bytes()[name_length] == b'=' && value.len() > MAX_TOKEN_LENGTH;
+        is_long.then(|| Self {
+            decoded: Cow::Borrowed(value.as_bytes()),
+            place: start + name_length + 1..start + end,
+        })
+    }
+
+    /// Returns where the value stands, and its text if that stands nowhere as it is.
+    fn into_owned(self) -> (Range<usize>, Option<Zeroizing<Vec<u8>>>) {
+        let unescaped = match self.decoded {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => Some(Zeroizing::new(text)),
+        };
+        (self.place, unescaped)
+    }
+}
+
+/// Splits a query at `&`, with the offset of each part.
+fn parameters(query: &str) -> impl Iterator<Item = (usize, &str)> {
     let ends = memchr::memchr_iter(b'&', query.as_bytes()).chain([query.len()]);
     let mut start = 0;
-    ends.enumerate().map(move |(position, end)| {
-        let parameter = (position, start, &query[start..end]);
+    ends.map(move |end| {
+        let parameter = (start, &query[start..end]);
         start = end + 1;
         parameter
     })
@@ -278,15 +432,20 @@ fn hex(digit: u8) -> Result<u8, CredentialProblem> {
 }
 
 fn with_query(uri: &Uri, query: &str) -> Uri {
-    let path_and_query = if query.is_empty() {
-        uri.path().to_owned()
-    } else {
-        format!("{}?{query}", uri.path())
-    };
-    let mut parts = uri.clone().into_parts();
+    let path = uri.path();
+    let mut path_and_query = String::with_capacity(path.len() + 1 + query.len());
+    path_and_query.push_str(path);
+    if !query.is_empty() {
+        path_and_query.push('?');
+        path_and_query.push_str(query);
+    }
     // The remaining characters were part of a valid URI before. Should they not be one, the path alone is safe.
     let clean =
         PathAndQuery::try_from(path_and_query).unwrap_or_else(|_| PathAndQuery::from_static("/"));
+    if uri.authority().is_none() {
+        return Uri::from(clean);
+    }
+    let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(clean);
     Uri::from_parts(parts).unwrap_or_default()
 }
@@ -303,9 +462,9 @@ fn variable_name(credential: &[u8]) -> Option<&str> {
     is_name.then(|| std::str::from_utf8(name).ok())?
 }
 
-impl fmt::Debug for Captured {
+impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Captured").finish_non_exhaustive()
+        f.debug_struct("Kept").finish_non_exhaustive()
     }
 }
 
@@ -317,7 +476,7 @@ mod tests {
         let scrubbed = scrub_query(query, "token");
         let found = scrubbed
             .found
-            .map(|value| value.map(|value| String::from_utf8(value.to_vec()).unwrap()));
+            .map(|value| value.map(|value| String::from_utf8(value.decoded.into()).unwrap()));
         (scrubbed.rest, found)
     }
 
@@ -374,6 +533,54 @@ mod tests {
                 "{query}"
             );
         }
+    }
+
+    #[test]
+    fn knows_the_place_of_a_value_that_is_as_it_was_sent() {
+        for query in [
+            "token=x",
+            "a=1&token=x",
+            "token=x&b=2",
+            "%74oken=x",
+            "&&token=x&",
+        ] {
+            let value = scrub_query(query, "token").found.unwrap().unwrap();
+            assert_eq!(&query[value.place], "x", "{query}");
+            assert!(matches!(value.decoded, Cow::Borrowed(_)));
+        }
+        let empty = scrub_query("a=1&token", "token").found.unwrap().unwrap();
+        assert_eq!(empty.place, 9..9);
+    }
+
+    /// A parameter whose own name has what is escaped in others.
+    #[test]
+    fn finds_a_parameter_with_an_odd_name() {
+        for (name, query) in [
+            ("a b", "a+b=x"),
+            ("a b", "a%20b=x"),
+            ("a+b", "a%2Bb=x"),
+            ("%", "%25=x"),
+        ] {
+            let found = scrub_query(query, name).found.unwrap();
+            assert!(found.is_some(), "{name} in {query}");
+        }
+        for (name, query) in [("a+b", "a+b=x"), ("a b", "a-b=x"), ("token", "%2574oken=x")] {
+            let found = scrub_query(query, name).found.unwrap();
+            assert!(found.is_none(), "{name} in {query}");
+        }
+    }
+
+    #[test]
+    fn a_query_too_long_for_a_token_passes_only_without_one() {
+        let long = "a=1&".repeat(LONGEST_QUERY / 4 + 1);
+        assert_eq!(scrub(&long), (None, Ok(None)));
+        for hidden in ["token=x", "%74oken=x", "b=%41"] {
+            let refused = (Some(String::new()), Err(CredentialProblem::LongQuery));
+            assert_eq!(scrub(&format!("{long}{hidden}")), refused, "{hidden}");
+        }
+        let long_token = "x".repeat(LONGEST_QUERY);
+        let (rest, found) = scrub(&format!("a=1&token={long_token}&b=2"));
+        assert_eq!((rest.as_deref(), found), (Some(""), Ok(Some(long_token))));
     }
 
     #[test]

@@ -16,12 +16,12 @@ use tower_service::Service;
 
 use super::{
     Farewell, GuardedBody,
-    layer::{Gate, Manners},
+    layer::{Gate, Manners, ResourceMetadata, Responder},
 };
 use crate::{
     authority::{
-        Lease, PendingCheck, VerifiedToken,
-        liveness::{Registration, Use},
+        PendingCheck, VerifiedToken,
+        liveness::{Hold, Registration, Use},
         polls::POLLS,
     },
     rejection::{Rejection, RejectionKind},
@@ -35,8 +35,6 @@ pin_project! {
     where
         S: Service<Request<ReqBody>>,
     {
-        gate: Arc<Gate>,
-        manners: Manners,
         #[pin]
         state: State<S, ReqBody, S::Future>,
     }
@@ -45,67 +43,84 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, ReqBody, F> {
-        Anonymous { #[pin] future: F },
-        Checking { check: Check, held: Option<(S, Request<ReqBody>)> },
-        Rejected { rejection: Option<Rejection> },
-        Running { #[pin] future: F, lease: Lease, registration: Option<Registration> },
+        Anonymous { #[pin] future: F, manners: Manners },
+        Checking { check: Check, held: Option<Box<Held<S, ReqBody>>>, manners: Manners },
+        Rejected { response: Option<Response<Bytes>> },
+        Running {
+            #[pin]
+            future: F,
+            hold: Hold,
+            registration: Option<Registration>,
+            responder: Responder,
+            manners: Manners,
+        },
     }
+}
+
+/// What waits for the outcome of a check.
+struct Held<S, ReqBody> {
+    service: S,
+    request: Request<ReqBody>,
+    gate: Arc<Gate>,
+    resource_metadata: ResourceMetadata,
 }
 
 impl<S, ReqBody> ResponseFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>>,
 {
-    pub(super) fn anonymous(future: S::Future, gate: Arc<Gate>, manners: Manners) -> Self {
+    pub(super) fn anonymous(future: S::Future, manners: Manners) -> Self {
         Self {
-            gate,
-            manners,
-            state: State::Anonymous { future },
+            state: State::Anonymous { future, manners },
         }
     }
 
     pub(super) fn checking(
         check: Box<PendingCheck>,
-        ready: S,
+        service: S,
         request: Request<ReqBody>,
         gate: Arc<Gate>,
+        resource_metadata: ResourceMetadata,
         manners: Manners,
     ) -> Self {
         let authority = gate.authority().clone();
         let check = Box::pin(async move { authority.settle(check).await });
-        Self {
+        let held = Box::new(Held {
+            service,
+            request,
             gate,
-            manners,
+            resource_metadata,
+        });
+        Self {
             state: State::Checking {
                 check,
-                held: Some((ready, request)),
+                held: Some(held),
+                manners,
             },
         }
     }
 
-    pub(super) fn rejected(rejection: Rejection, gate: Arc<Gate>, manners: Manners) -> Self {
+    pub(super) fn rejected(response: Response<Bytes>) -> Self {
         Self {
-            gate,
-            manners,
             state: State::Rejected {
-                rejection: Some(rejection),
+                response: Some(response),
             },
         }
     }
 
     pub(super) fn running(
         future: S::Future,
-        lease: Lease,
-        gate: Arc<Gate>,
+        hold: Hold,
+        responder: Responder,
         manners: Manners,
     ) -> Self {
         Self {
-            gate,
-            manners,
             state: State::Running {
                 future,
-                lease,
+                hold,
                 registration: None,
+                responder,
+                manners,
             },
         }
     }
@@ -121,63 +136,86 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let rejection = match this.state.as_mut().project() {
-                StateProjection::Anonymous { future } => {
+            let rejected = match this.state.as_mut().project() {
+                StateProjection::Anonymous { future, manners } => {
                     let mut response = ready!(future.poll(cx))?.map(GuardedBody::open);
-                    this.manners.apply(&mut response);
+                    manners.apply(&mut response);
                     return Poll::Ready(Ok(response));
                 }
-                StateProjection::Checking { check, held } => {
+                StateProjection::Checking {
+                    check,
+                    held,
+                    manners,
+                } => {
                     let verified = ready!(check.as_mut().poll(cx));
                     let _poll = POLLS.enter();
+                    let held = held
+                        .take()
+                        .expect("the state changes when the check is done");
+                    let manners = *manners;
                     match verified.and_then(still_live) {
-                        Err(rejection) => rejection,
+                        Err(rejection) => held.reject(rejection, manners),
                         Ok(token) => {
-                            let (mut service, mut request) = held
-                                .take()
-                                .expect("the state changes when the check is done");
-                            let lease = token.lease().clone();
-                            request.extensions_mut().insert(token);
-                            let future = service.call(request);
-                            this.state.set(State::Running {
-                                future,
-                                lease,
-                                registration: None,
-                            });
+                            this.state.set(held.run(token, manners));
                             continue;
                         }
                     }
                 }
-                StateProjection::Rejected { rejection } => rejection
+                StateProjection::Rejected { response } => response
                     .take()
                     .expect("a future is not polled again after it was ready"),
                 StateProjection::Running {
                     future,
-                    lease,
+                    hold,
                     registration,
+                    responder,
+                    manners,
                 } => {
                     // Until the body is among the waiters: a rotation that finds neither a poll nor a
                     // waiter returns.
                     let _poll = POLLS.enter();
-                    match ready!(poll_running(future, lease, registration, cx)) {
+                    match ready!(poll_running(future, *hold, registration, cx)) {
                         Some(Ok(response)) => {
-                            let mut response = guard(response, lease);
-                            this.manners.apply(&mut response);
+                            let mut response = guard(response, *hold);
+                            manners.apply(&mut response);
                             return Poll::Ready(Ok(response));
                         }
                         Some(Err(error)) => return Poll::Ready(Err(error)),
-                        None => Rejection::new(RejectionKind::TokenEnded),
+                        None => {
+                            let ended = Rejection::new(RejectionKind::TokenEnded);
+                            responder.reject(ended, None, *manners)
+                        }
                     }
                 }
             };
-            let response = this
-                .gate
-                .reject(rejection, this.manners)
-                .map(GuardedBody::text);
             // Drops the inner future with all that it holds, here and now.
-            this.state.set(State::Rejected { rejection: None });
-            return Poll::Ready(Ok(response));
+            this.state.set(State::Rejected { response: None });
+            return Poll::Ready(Ok(rejected.map(GuardedBody::text)));
         }
+    }
+}
+
+impl<S, ReqBody> Held<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    fn run(mut self, token: VerifiedToken, manners: Manners) -> State<S, ReqBody, S::Future> {
+        let hold = token.lease().hold();
+        self.request.extensions_mut().insert(token);
+        State::Running {
+            future: self.service.call(self.request),
+            hold,
+            registration: None,
+            responder: self.gate.responder().clone(),
+            manners,
+        }
+    }
+}
+
+impl<S, ReqBody> Held<S, ReqBody> {
+    fn reject(self, rejection: Rejection, manners: Manners) -> Response<Bytes> {
+        let metadata = self.resource_metadata.as_deref();
+        self.gate.responder().reject(rejection, metadata, manners)
     }
 }
 
@@ -196,21 +234,21 @@ fn still_live(token: VerifiedToken) -> Result<VerifiedToken, Rejection> {
 /// so one that the rotation has given up on: whatever it did then would come after the rotation.
 fn poll_running<F, B, E>(
     future: Pin<&mut F>,
-    lease: &Lease,
+    hold: Hold,
     registration: &mut Option<Registration>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Response<B>, E>>>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    let was_live = lease.is_live();
+    let was_live = hold.is_live();
     let is_too_late = || registration.as_ref().is_none_or(Registration::is_dismissed);
     if !was_live && is_too_late() {
         return Poll::Ready(None);
     }
     match future.poll(cx) {
         Poll::Ready(Ok(response)) => {
-            let is_answer = lease.is_live() || response.extensions().get::<Farewell>().is_some();
+            let is_answer = hold.is_live() || response.extensions().get::<Farewell>().is_some();
             Poll::Ready(is_answer.then_some(Ok(response)))
         }
         Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
@@ -219,10 +257,10 @@ where
             match registration {
                 Some(registration) => registration.rewake(cx.waker()),
                 None => {
-                    *registration = Some(lease.hold().register(Use::Call, cx.waker().clone()));
+                    *registration = Some(hold.register(Use::Call, cx.waker().clone()));
                 }
             }
-            if !lease.is_live() {
+            if !hold.is_live() {
                 // It ended while we registered: nobody else may wake us.
                 cx.waker().wake_by_ref();
             }
@@ -231,13 +269,9 @@ where
     }
 }
 
-fn guard<B: Body<Data = Bytes>>(
-    mut response: Response<B>,
-    lease: &Lease,
-) -> Response<GuardedBody<B>> {
+fn guard<B: Body<Data = Bytes>>(mut response: Response<B>, hold: Hold) -> Response<GuardedBody<B>> {
     let farewell = response.extensions_mut().remove::<Farewell>();
-    response
-        .map(|body| GuardedBody::guarded(body, lease.hold(), farewell.map(|farewell| farewell.0)))
+    response.map(|body| GuardedBody::guarded(body, hold, farewell.map(|farewell| farewell.0)))
 }
 
 impl<S, ReqBody> fmt::Debug for ResponseFuture<S, ReqBody>

@@ -4,9 +4,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{CACHE_CONTROL, ORIGIN, REFERRER_POLICY, WWW_AUTHENTICATE},
-    request::Parts,
 };
 use tower_layer::Layer;
 
@@ -43,30 +42,32 @@ pub(super) struct Gate {
     scheme: Option<&'static str>,
     hosts: Vec<String>,
     origins: Vec<String>,
-    rejection_response: Option<Arc<RejectionResponse>>,
+    responder: Responder,
 }
 
-/// What is to be done with a request, and what its response has to look like.
-pub(super) struct Admission {
-    pub(super) decision: Decision,
-    pub(super) manners: Manners,
-}
-
-pub(super) enum Decision {
+/// What is to be done with a request.
+pub(super) enum Admission {
     /// There is no credential and none is needed.
-    Anonymous,
-    Pending(Box<PendingCheck>),
-    Reject(Rejection),
-    Verified(VerifiedToken),
+    Anonymous(Manners),
+    Pending(Box<PendingCheck>, ResourceMetadata, Manners),
+    Rejected(Response<Bytes>),
+    Verified(VerifiedToken, Manners),
 }
 
 /// What the response says beside its own content.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Manners {
     /// A credential stood in the query.
     no_trace: bool,
-    /// Where a client reads about this resource (RFC 9728 §5.1).
-    resource_metadata: Option<String>,
+}
+
+/// Where a client reads about a resource (RFC 9728 §5.1), if that can be said.
+pub(super) type ResourceMetadata = Option<String>;
+
+/// Makes the responses to requests that are turned away, in the application's words or in ours.
+#[derive(Clone)]
+pub(super) struct Responder {
+    respond: Option<Arc<RejectionResponse>>,
 }
 
 impl WorkspaceTokenLayer {
@@ -80,7 +81,7 @@ impl WorkspaceTokenLayer {
             scheme: None,
             hosts: Vec::new(),
             origins: Vec::new(),
-            rejection_response: None,
+            responder: Responder { respond: None },
         };
         Self {
             gate: Arc::new(gate),
@@ -131,7 +132,7 @@ impl WorkspaceTokenLayer {
         self,
         respond: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        self.with(|gate| gate.rejection_response = Some(Arc::new(respond)))
+        self.with(|gate| gate.responder.respond = Some(Arc::new(respond)))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Gate)) -> Self {
@@ -153,55 +154,75 @@ impl Gate {
         &self.authority
     }
 
-    /// Takes the credential out of a request and decides about it.
-    pub(super) fn admit(&self, parts: &mut Parts) -> Admission {
-        let captured = capture(parts, self.query_parameter);
-        let mut manners = Manners {
-            no_trace: captured.was_in_query(),
-            resource_metadata: None,
-        };
-        let decision = self
-            .decide(parts, &captured, &mut manners)
-            .unwrap_or_else(Decision::Reject);
-        Admission { decision, manners }
+    pub(super) fn responder(&self) -> &Responder {
+        &self.responder
     }
 
-    fn decide(
+    /// Takes the credential out of a request and decides about it.
+    pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Admission {
+        let captured = capture(request, self.query_parameter);
+        let manners = Manners {
+            no_trace: captured.was_in_query(),
+        };
+        self.decide(request, &captured, manners)
+            .unwrap_or_else(|rejection| {
+                Admission::Rejected(self.responder.reject(rejection, None, manners))
+            })
+    }
+
+    fn decide<B>(
         &self,
-        parts: &Parts,
+        request: &Request<B>,
         captured: &Captured,
-        manners: &mut Manners,
-    ) -> Result<Decision, Rejection> {
-        let address = RequestAddress::of(parts)?;
+        manners: Manners,
+    ) -> Result<Admission, Rejection> {
+        let headers = request.headers();
+        let address = RequestAddress::read(request.uri(), headers, request.version())?;
         self.check_host(&address)?;
         let resolved = self.resolver.resolve(&address);
         if self.is_optional && is_open_to_all(&resolved, captured) {
-            self.check_origin(parts, &address)?;
-            return Ok(Decision::Anonymous);
+            self.check_origin(headers, &address)?;
+            return Ok(Admission::Anonymous(manners));
         }
         let workspace = resolved?;
-        self.check_origin(parts, &address)?;
+        self.check_origin(headers, &address)?;
         let credential = captured.as_result()?;
         // A scrub layer may take out more than this layer accepts.
         let credential = credential
             .filter(|credential| self.query_parameter.is_some() || !credential.is_from_query());
-        let decision = match credential {
-            None if self.is_optional => return Ok(Decision::Anonymous),
-            None => Err(Rejection::new(RejectionKind::MissingCredential)),
-            Some(credential) => credential.refuse_placeholder().map(|()| {
-                let presented = PresentedToken::new(credential.expose_secret());
-                match self.authority.verify_now(&workspace, presented) {
-                    Verdict::Pending(check) => Decision::Pending(check),
-                    Verdict::Rejected(rejection) => Decision::Reject(rejection),
-                    Verdict::Verified(token) => Decision::Verified(token),
-                }
-            }),
+        let Some(credential) = credential else {
+            if self.is_optional {
+                return Ok(Admission::Anonymous(manners));
+            }
+            let missing = Rejection::new(RejectionKind::MissingCredential);
+            return Ok(self.turn_away(missing, &address, manners));
         };
-        // Written out only for those who may need it: the fast path has no use for the text.
-        if !matches!(decision, Ok(Decision::Verified(_))) {
-            manners.resource_metadata = self.resource_metadata(&address);
-        }
-        decision
+        let presented = PresentedToken::new(credential.expose_secret());
+        let admission = match self.authority.verify_now(&workspace, presented) {
+            Verdict::Verified(token) => Admission::Verified(token, manners),
+            Verdict::Pending(check) => {
+                Admission::Pending(check, self.resource_metadata(&address), manners)
+            }
+            Verdict::Rejected(rejection) => {
+                let rejection = credential.placeholder().unwrap_or(rejection);
+                self.turn_away(rejection, &address, manners)
+            }
+        };
+        Ok(admission)
+    }
+
+    /// Answers a request whose address is known.
+    fn turn_away(
+        &self,
+        rejection: Rejection,
+        address: &RequestAddress<'_>,
+        manners: Manners,
+    ) -> Admission {
+        let metadata = self.resource_metadata(address);
+        Admission::Rejected(
+            self.responder
+                .reject(rejection, metadata.as_deref(), manners),
+        )
     }
 
     fn check_host(&self, address: &RequestAddress<'_>) -> Result<(), Rejection> {
@@ -213,12 +234,15 @@ impl Gate {
     }
 
     /// MCP 2025-11-25, Transports, "Security Warning": servers must validate `Origin`.
-    fn check_origin(&self, parts: &Parts, address: &RequestAddress<'_>) -> Result<(), Rejection> {
-        let mut origins = parts.headers.get_all(ORIGIN).iter();
-        let Some(origin) = origins.next() else {
+    fn check_origin(
+        &self,
+        headers: &HeaderMap,
+        address: &RequestAddress<'_>,
+    ) -> Result<(), Rejection> {
+        let Some(origin) = headers.get(ORIGIN) else {
             return Ok(());
         };
-        let is_allowed = origins.next().is_none()
+        let is_allowed = headers.get_all(ORIGIN).iter().count() == 1
             && origin.to_str().is_ok_and(|origin| {
                 self.origins.iter().any(|listed| listed == origin) || self.is_own(origin, address)
             });
@@ -252,7 +276,7 @@ impl Gate {
     }
 
     /// Writes the metadata address of RFC 9728 §3.1 for the resource that `address` is.
-    fn resource_metadata(&self, address: &RequestAddress<'_>) -> Option<String> {
+    fn resource_metadata(&self, address: &RequestAddress<'_>) -> ResourceMetadata {
         // The resolver took the path, but the HTTP library lets characters through that would end the quoted text.
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%".contains(&byte);
         let path = match address.path() {
@@ -264,19 +288,25 @@ impl Gate {
             format!("{scheme}://{authority}/.well-known/oauth-protected-resource{path}")
         })
     }
+}
 
+impl Responder {
     /// Makes the response to a request that is turned away.
-    pub(super) fn reject(&self, rejection: Rejection, manners: &Manners) -> Response<Bytes> {
-        let mut response = match &self.rejection_response {
+    pub(super) fn reject(
+        &self,
+        rejection: Rejection,
+        resource_metadata: Option<&str>,
+        manners: Manners,
+    ) -> Response<Bytes> {
+        let mut response = match &self.respond {
             Some(respond) => respond(&rejection),
             None => response::reject(&rejection),
         };
         if wants_challenge(response.status(), &rejection)
             && !response.headers().contains_key(WWW_AUTHENTICATE)
         {
-            response
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, challenge(&rejection, manners));
+            let challenge = challenge(&rejection, resource_metadata);
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         manners.apply(&mut response);
         #[cfg(feature = "tracing")]
@@ -288,7 +318,7 @@ impl Gate {
 
 impl Manners {
     /// Keeps an answer to a URL that held a credential out of caches and `Referer` headers.
-    pub(super) fn apply<B>(&self, response: &mut Response<B>) {
+    pub(super) fn apply<B>(self, response: &mut Response<B>) {
         if self.no_trace {
             let headers = response.headers_mut();
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -317,27 +347,32 @@ fn wants_challenge(status: StatusCode, rejection: &Rejection) -> bool {
 }
 
 /// Writes the challenge of RFC 6750 §3; without an error code where there was no credential.
-fn challenge(rejection: &Rejection, manners: &Manners) -> HeaderValue {
-    let mut challenge = String::from("Bearer realm=\"workspace\"");
+fn challenge(rejection: &Rejection, resource_metadata: Option<&str>) -> HeaderValue {
+    let mut challenge = String::with_capacity(320);
+    challenge.push_str("Bearer realm=\"workspace\"");
+    let mut add = |parameter: &str, value: &str| {
+        for part in [", ", parameter, "=\"", value, "\""] {
+            challenge.push_str(part);
+        }
+    };
     if let Some(code) = rejection.error_code() {
+        add("error", code);
         // The sentences hold no quote and no backslash, and a variable's name neither.
-        challenge += &format!(
-            ", error=\"{code}\", error_description=\"{}\"",
-            rejection.message()
-        );
+        add("error_description", &rejection.sentence());
     }
-    if let Some(address) = &manners.resource_metadata {
-        challenge += &format!(", resource_metadata=\"{address}\"");
+    if let Some(address) = resource_metadata {
+        add("resource_metadata", address);
     }
     HeaderValue::try_from(challenge)
         .expect("sentences, names and plain addresses are visible ASCII")
 }
 
 fn covers(pattern: &str, host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
     match pattern.strip_prefix("*.") {
-        None => host == pattern,
-        Some(domain) => host.split_once('.').is_some_and(|(_, rest)| rest == domain),
+        None => host.eq_ignore_ascii_case(pattern),
+        Some(domain) => host
+            .split_once('.')
+            .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain)),
     }
 }
 

@@ -3,10 +3,12 @@
 //! HTTP libraries check nothing about `Host`: missing, doubled, comma lists, userinfo and contradictory
 //! authorities all arrive. [`RequestAddress::of`] refuses each of them before a resolver is asked.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use http::{HeaderMap, Uri, Version, header::HOST, request::Parts};
 
 use crate::{
-    id::WorkspaceId,
+    id::{MAX_LABEL_LENGTH, WorkspaceId},
     rejection::{AddressProblem, Rejection},
 };
 
@@ -52,14 +54,21 @@ impl<'a> RequestAddress<'a> {
     /// # Errors
     /// The host is missing, doubled, malformed or contradicts the authority of the target.
     pub fn of(parts: &'a Parts) -> Result<Self, Rejection> {
-        let authority =
-            authority(&parts.uri, &parts.headers, parts.version).map_err(Rejection::bad_address)?;
+        Self::read(&parts.uri, &parts.headers, parts.version)
+    }
+
+    pub(super) fn read(
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        version: Version,
+    ) -> Result<Self, Rejection> {
+        let authority = authority(uri, headers, version).map_err(Rejection::bad_address)?;
         let (host, port) = split_authority(authority)
             .ok_or_else(|| Rejection::bad_address(AddressProblem::MalformedHost))?;
         Ok(Self {
             host,
             port,
-            path: parts.uri.path(),
+            path: uri.path(),
         })
     }
 
@@ -80,12 +89,15 @@ impl<'a> RequestAddress<'a> {
 
     /// Returns whether the host is this machine's loopback, where plain http is fit.
     pub(crate) fn is_loopback(&self) -> bool {
-        let host = self.host.to_ascii_lowercase();
-        host == "localhost"
-            || host.ends_with(".localhost")
-            || host
-                .parse::<std::net::Ipv4Addr>()
-                .is_ok_and(|address| address.is_loopback())
+        let host = self.host;
+        // Only what begins as 127 does can be a loopback address of IPv4.
+        let is_ipv4_loopback = || {
+            let address = host.starts_with("127.").then(|| host.parse());
+            address.is_some_and(|address: Result<Ipv4Addr, _>| address.is_ok())
+        };
+        host.eq_ignore_ascii_case("localhost")
+            || strip_suffix_ignore_case(host, ".localhost").is_some()
+            || is_ipv4_loopback()
             || host == "[::1]"
     }
 
@@ -105,9 +117,10 @@ fn authority<'a>(
     version: Version,
 ) -> Result<&'a str, AddressProblem> {
     let mut hosts = headers.get_all(HOST).iter();
+    // Of a host that is not text, nothing will be found well-formed.
     let host = hosts
         .next()
-        .map(|host| host.to_str().map_err(|_| AddressProblem::MalformedHost))
+        .map(|host| str::from_utf8(host.as_bytes()).map_err(|_| AddressProblem::MalformedHost))
         .transpose()?;
     if hosts.next().is_some() {
         return Err(AddressProblem::RepeatedHost);
@@ -125,32 +138,66 @@ fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
     let end = if authority.starts_with('[') {
         authority.find(']')? + 1
     } else {
-        authority.find(':').unwrap_or(authority.len())
+        end_of_name(authority.as_bytes())?
     };
     let (host, port) = authority.split_at(end);
-    let port = match port.strip_prefix(':') {
-        None if port.is_empty() => None,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.parse().ok()?)
+    let port = match port.as_bytes() {
+        [] => None,
+        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+            Some(port[1..].parse().ok()?)
         }
         _ => return None,
     };
-    is_host(host).then_some((host, port))
+    let is_name = !host.starts_with('[');
+    (is_name || is_ipv6_literal(host)).then_some((host, port))
 }
 
-fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[') {
-        return address
-            .strip_suffix(']')
-            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+/// Returns where the host name at the start of `authority` ends; `None` if there is none, or what follows
+/// is neither a port nor the end. In one pass: every request comes by here.
+fn end_of_name(authority: &[u8]) -> Option<usize> {
+    let mut label_begins = 0;
+    let mut end = authority.len();
+    for (position, byte) in authority.iter().enumerate() {
+        if IS_LABEL_BYTE[usize::from(*byte)] {
+            continue;
+        }
+        match byte {
+            b'.' if is_label_length(position - label_begins) => label_begins = position + 1,
+            b':' => {
+                end = position;
+                break;
+            }
+            _ => return None,
+        }
     }
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    host.len() <= 253 && host.split('.').all(is_label)
+    (is_label_length(end - label_begins) && end <= 253).then_some(end)
+}
+
+/// What the labels of a host name consist of; the underscore is not in RFC 1123, but in use.
+const IS_LABEL_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
+
+fn is_label_length(length: usize) -> bool {
+    (1..=MAX_LABEL_LENGTH).contains(&length)
+}
+
+fn is_ipv6_literal(host: &str) -> bool {
+    let address = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
+
+fn strip_suffix_ignore_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str> {
+    let (rest, end) = text.split_at_checked(text.len().checked_sub(suffix.len())?)?;
+    end.eq_ignore_ascii_case(suffix).then_some(rest)
 }
 
 impl HostLabel {
@@ -160,7 +207,7 @@ impl HostLabel {
     /// `domain` is not a host name.
     pub fn under(domain: &str) -> Self {
         assert!(
-            is_host(domain) && !domain.starts_with('['),
+            end_of_name(domain.as_bytes()) == Some(domain.len()),
             "`{domain}` is not a domain"
         );
         Self {
@@ -171,13 +218,10 @@ impl HostLabel {
 
 impl WorkspaceResolver for HostLabel {
     fn resolve(&self, address: &RequestAddress<'_>) -> Result<WorkspaceId, Rejection> {
-        let host = address.host.to_ascii_lowercase();
-        let label = host
-            .strip_suffix(&self.suffix)
+        let label = strip_suffix_ignore_case(address.host, &self.suffix)
             .ok_or_else(|| Rejection::bad_address(AddressProblem::ForeignHost))?;
-        label
-            .parse()
-            .map_err(|_| Rejection::bad_address(AddressProblem::NoWorkspace))
+        WorkspaceId::from_any_case(label)
+            .ok_or_else(|| Rejection::bad_address(AddressProblem::NoWorkspace))
     }
 }
 
@@ -274,6 +318,8 @@ mod tests {
         let http1 = [
             ("no host", "/", &[][..], Some(MissingHost)),
             ("an empty host", "/", &[""], Some(MalformedHost)),
+            ("a port alone", "/", &[":80"], Some(MalformedHost)),
+            ("two dots in a row", "/", &["a..test"], Some(MalformedHost)),
             ("two hosts", "/", &["a.test", "b.test"], Some(RepeatedHost)),
             (
                 "the same host twice",

@@ -61,10 +61,9 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> S::Future {
-        let (mut parts, body) = request.into_parts();
-        let captured = capture(&mut parts, self.query_parameter);
-        parts.extensions.insert(captured);
-        self.inner.call(Request::from_parts(parts, body))
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        let captured = capture(&mut request, self.query_parameter);
+        request.extensions_mut().insert(captured.keep());
+        self.inner.call(request)
     }
 }

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{
     GuardedBody, ResponseFuture,
-    layer::{Decision, Gate},
+    layer::{Admission, Gate},
 };
 use crate::authority::polls::POLLS;
 
@@ -43,32 +43,26 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         // Entered before the check, so that a rotation that the check did not see waits for `inner.call`.
         let _poll = POLLS.enter();
-        let admission = self.gate.admit(&mut parts);
-        let gate = Arc::clone(&self.gate);
-        match admission.decision {
-            Decision::Anonymous => {
-                let future = self.inner.call(Request::from_parts(parts, body));
-                ResponseFuture::anonymous(future, gate, admission.manners)
+        match self.gate.admit(&mut request) {
+            Admission::Anonymous(manners) => {
+                ResponseFuture::anonymous(self.inner.call(request), manners)
             }
-            Decision::Pending(check) => {
+            Admission::Pending(check, resource_metadata, manners) => {
                 // The service that was polled ready goes with the request; a fresh clone stays.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                let request = Request::from_parts(parts, body);
-                ResponseFuture::checking(check, ready, request, gate, admission.manners)
+                let gate = Arc::clone(&self.gate);
+                ResponseFuture::checking(check, ready, request, gate, resource_metadata, manners)
             }
-            Decision::Reject(rejection) => {
-                ResponseFuture::rejected(rejection, gate, admission.manners)
-            }
-            Decision::Verified(token) => {
-                let lease = token.lease().clone();
-                parts.extensions.insert(token);
-                let future = self.inner.call(Request::from_parts(parts, body));
-                ResponseFuture::running(future, lease, gate, admission.manners)
+            Admission::Rejected(response) => ResponseFuture::rejected(response),
+            Admission::Verified(token, manners) => {
+                let hold = token.lease().hold();
+                request.extensions_mut().insert(token);
+                let future = self.inner.call(request);
+                ResponseFuture::running(future, hold, self.gate.responder().clone(), manners)
             }
         }
     }
