@@ -97,7 +97,9 @@ async fn keep_house(authority: Weak<Inner>) {
             return;
         };
         #[cfg(feature = "session")]
-        inner.sessions.sweep();
+        inner
+            .sessions
+            .sweep(inner.clock.now(), inner.clock.moment());
         if round % SWEEPS_PER_FLUSH == 0 {
             inner.flush_uses().await;
         }

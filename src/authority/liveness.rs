@@ -90,6 +90,7 @@ impl Cell {
         self.generation.store(0, Ordering::SeqCst);
     }
 
+    #[inline]
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
@@ -118,6 +119,7 @@ impl Cell {
     }
 
     /// Takes hold of `generation`.
+    #[inline]
     pub(crate) fn hold(&'static self, generation: u64) -> Hold {
         Hold {
             cell: self,
@@ -191,6 +193,7 @@ impl Default for Cell {
 
 impl Hold {
     /// Returns whether the cell still stands at this generation.
+    #[inline]
     pub(crate) fn is_live(&self) -> bool {
         // The life second: whoever reads a generation of a later life then reads that life too.
         self.cell.generation() == self.generation

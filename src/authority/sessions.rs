@@ -5,24 +5,27 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use secrecy::SecretString;
+use foldhash::fast::RandomState;
+use http::HeaderValue;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
+    Inner,
     lease::Lease,
     liveness::{Cell, Hold},
     pool::Pool,
 };
 use crate::{
     cipher::KeyRing,
-    clock::{Clock, Moment, Timestamp},
+    clock::{Moment, Timestamp},
     id::{Generation, SlotKey, TokenId},
-    jwt::{Codec, SessionClaims, SessionId, SigningKey},
+    jwt::{Codec, SessionClaims, SessionId, SigningKey, TokenTag},
 };
 
 /// How far in the future `iat` may lie: clocks of several nodes differ.
@@ -37,6 +40,8 @@ pub(crate) type OnEnd = Arc<dyn Fn(&str) + Send + Sync>;
 pub(crate) struct SessionRegistry {
     codec: Codec,
     table: Mutex<Table>,
+    /// The sessions whose token's MAC and claims were right, found without either: by the index of its tag.
+    proven: papaya::HashMap<u64, Arc<Session>, RandomState>,
 }
 
 #[derive(Default)]
@@ -51,7 +56,9 @@ pub(crate) struct Session {
     key: SlotKey,
     token_id: TokenId,
     generation: Generation,
-    inner_id: String,
+    inner_id: HeaderValue,
+    /// The tag of the session's token.
+    tag: TokenTag,
     expires_at: Timestamp,
     /// The same on the monotonic clock, which nobody can set back.
     expires_at_moment: Moment,
@@ -64,7 +71,7 @@ pub(crate) struct Session {
     token: Hold,
     is_orphan: AtomicBool,
     on_end: OnEnd,
-    clock: Arc<dyn Clock>,
+    authority: Weak<Inner>,
 }
 
 /// How long sessions live and how many there may be.
@@ -88,6 +95,7 @@ pub(crate) enum NotOpened {
 /// A call or stream of a session, which is not idle while there is one.
 pub(crate) struct SessionUse {
     session: Arc<Session>,
+    took_time: bool,
 }
 
 impl SessionRegistry {
@@ -95,96 +103,22 @@ impl SessionRegistry {
         Self {
             codec,
             table: Mutex::default(),
+            proven: papaya::HashMap::default(),
         }
     }
 
     /// Signs and verifies session tokens with `keys` from here on.
     pub(crate) fn replace_keys(&self, keys: &KeyRing<SigningKey>) {
         self.codec.replace_keys(keys);
-    }
-
-    /// Opens a session for the inner service's `inner_id` and mints its token.
-    ///
-    /// A token that has all of its sessions loses the one that was idle for longest, and never one of another token's.
-    pub(crate) fn open(
-        &self,
-        lease: &Lease,
-        inner_id: &str,
-        limits: &SessionLimits,
-        on_end: OnEnd,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<(SecretString, Arc<Session>), NotOpened> {
-        let id = SessionId::generate().map_err(|_| NotOpened::Cipher)?;
-        let (now, moment) = (clock.now(), clock.moment());
-        let claims = SessionClaims {
-            workspace: *lease.workspace(),
-            expires_at: now.saturating_add(limits.lifetime),
-            generation: lease.generation(),
-            issued_at: now,
-            session_id: id,
-            token_id: lease.token_id(),
-        };
-        let cell = CELLS.take();
-        cell.observe(Session::LIVE);
-        let session = Arc::new(Session {
-            id,
-            key: *lease.key(),
-            token_id: lease.token_id(),
-            generation: lease.generation(),
-            inner_id: inner_id.to_owned(),
-            expires_at: claims.expires_at,
-            expires_at_moment: moment.saturating_add(limits.lifetime),
-            idle: limits.idle,
-            last_used: AtomicU64::new(millis(moment)),
-            open: AtomicUsize::new(0),
-            cell,
-            token: lease.hold(),
-            is_orphan: AtomicBool::new(false),
-            on_end,
-            clock: Arc::clone(clock),
-        });
-        let evicted = self.table().insert(Arc::clone(&session), limits.per_token);
-        let evicted = evicted.map_err(|()| NotOpened::Limit)?;
-        evicted.iter().for_each(|session| session.end());
-        // After the insertion: a rotation either finds the session or is seen here.
-        if !lease.is_live() {
-            self.end(&session);
-            return Err(NotOpened::Ended);
-        }
-        Ok((self.codec.mint(&claims.to_json()), session))
-    }
-
-    /// Finds the live session that `presented` names, if it was opened with the very token of `lease`.
-    ///
-    /// Unknown, foreign, expired and ended are one answer.
-    pub(crate) fn find(&self, lease: &Lease, presented: &[u8]) -> Option<Arc<Session>> {
-        let payload = self.codec.open(presented).ok()?;
-        let claims = SessionClaims::from_payload(&payload).ok()?;
-        let session = self.table().by_id.get(&claims.session_id).cloned()?;
-        let now = session.clock.now();
-        let is_its_own = claims.workspace == *lease.workspace()
-            && claims.token_id == lease.token_id()
-            && claims.generation == lease.generation()
-            && session.key == *lease.key()
-            && session.token_id == lease.token_id()
-            && session.generation == lease.generation();
-        let is_in_time =
-            now < claims.expires_at && claims.issued_at <= now.saturating_add(CLOCK_SKEW);
-        if !is_its_own {
-            return None;
-        }
-        if !is_in_time || session.is_over() {
-            self.end(&session);
-            return None;
-        }
-        Some(session)
+        // Each was signed with any of the former keys, and proves itself anew.
+        self.proven.pin().clear();
     }
 
     /// Ends a session; returns whether it was live.
     pub(crate) fn end(&self, session: &Arc<Session>) -> bool {
         let was_live = self.table().remove(session);
         if was_live {
-            session.end();
+            self.finish(session);
         }
         was_live
     }
@@ -201,12 +135,14 @@ impl SessionRegistry {
     }
 
     /// Ends the sessions that are too old or were idle for too long, and those of tokens that ended elsewhere.
-    pub(crate) fn sweep(&self) {
+    pub(crate) fn sweep(&self, now: Timestamp, moment: Moment) {
         self.end_all(|table| {
+            let in_use = table.by_id.values().filter(|session| session.is_in_use());
+            in_use.for_each(|session| session.note_use(moment));
             table
                 .by_id
                 .values()
-                .filter(|session| session.is_over() || session.is_left_over())
+                .filter(|session| session.is_over(now, moment) || session.is_left_over())
                 .cloned()
                 .collect()
         });
@@ -217,13 +153,153 @@ impl SessionRegistry {
         let mut ended = pick(&table);
         ended.retain(|session| table.remove(session));
         drop(table);
-        ended.iter().for_each(|session| session.end());
+        ended.iter().for_each(|session| self.finish(session));
         ended.len()
+    }
+
+    /// Ends a session that is in the table no longer.
+    fn finish(&self, session: &Session) {
+        self.proven.pin().remove(&session.tag.index());
+        session.end();
+    }
+
+    /// Finds the session whose token has this tag.
+    fn recall(&self, tag: &TokenTag) -> Option<Arc<Session>> {
+        let proven = self.proven.pin();
+        let session = proven.get(&tag.index())?;
+        session.tag.matches(tag).then(|| Arc::clone(session))
+    }
+
+    fn remember(&self, session: &Arc<Session>) {
+        let table = self.table();
+        // Under the lock, and only while it is in the table: whoever takes it out of that also forgets it here.
+        if table.by_id.contains_key(&session.id) {
+            self.proven
+                .pin()
+                .insert(session.tag.index(), Arc::clone(session));
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing panics while the lock is held with the table half-changed.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Opens a session for the inner service's `inner_id` and mints its token.
+    ///
+    /// A token that has all of its sessions loses the one that was idle for longest, and never one of another token's.
+    pub(crate) fn open_session(
+        self: &Arc<Self>,
+        lease: &Lease,
+        inner_id: HeaderValue,
+        limits: &SessionLimits,
+        on_end: OnEnd,
+    ) -> Result<(SecretString, Arc<Session>), NotOpened> {
+        let id = SessionId::generate().map_err(|_| NotOpened::Cipher)?;
+        let (now, moment) = (self.clock.now(), self.clock.moment());
+        let claims = SessionClaims {
+            workspace: *lease.workspace(),
+            expires_at: now.saturating_add(limits.lifetime),
+            generation: lease.generation(),
+            issued_at: now,
+            session_id: id,
+            token_id: lease.token_id(),
+        };
+        let token = self.sessions.codec.mint(&claims.to_json());
+        let tag = self.memory.tag_key.tag(token.expose_secret().as_bytes());
+        let cell = CELLS.take();
+        cell.observe(Session::LIVE);
+        let session = Arc::new(Session {
+            id,
+            key: *lease.key(),
+            token_id: lease.token_id(),
+            generation: lease.generation(),
+            inner_id,
+            tag: tag.expect("a session token is shorter than the longest"),
+            expires_at: claims.expires_at,
+            expires_at_moment: moment.saturating_add(limits.lifetime),
+            idle: limits.idle,
+            last_used: AtomicU64::new(millis(moment)),
+            open: AtomicUsize::new(0),
+            cell,
+            token: lease.hold(),
+            is_orphan: AtomicBool::new(false),
+            on_end,
+            authority: Arc::downgrade(self),
+        });
+        let evicted = {
+            let mut table = self.sessions.table();
+            table.insert(Arc::clone(&session), limits.per_token)
+        };
+        let evicted = evicted.map_err(|()| NotOpened::Limit)?;
+        evicted
+            .iter()
+            .for_each(|session| self.sessions.finish(session));
+        // After the insertion: a rotation either finds the session or is seen here.
+        if !lease.is_live() {
+            self.sessions.end(&session);
+            return Err(NotOpened::Ended);
+        }
+        Ok((token, session))
+    }
+
+    /// Begins a call of the live session that `presented` names, if it was opened with the very token of `lease`.
+    ///
+    /// Unknown, foreign, expired and ended are one answer.
+    pub(crate) fn use_session(&self, lease: &Lease, presented: &[u8]) -> Option<SessionUse> {
+        let moment = self.clock.moment();
+        let tag = self.memory.tag_key.tag(presented)?;
+        let session = match self.sessions.recall(&tag) {
+            Some(session) => session,
+            None => self.prove_session(lease, presented, &tag)?,
+        };
+        if !session.is_of(lease) {
+            return None;
+        }
+        if session.is_over_at(moment) {
+            self.sessions.end(&session);
+            return None;
+        }
+        let in_use = SessionUse::begin(session, moment);
+        // Last of all: a session that has ended meanwhile does not begin a call.
+        in_use.session().hold().is_live().then_some(in_use)
+    }
+
+    /// Checks MAC and claims of a session token, and remembers its session as one that is found by its tag.
+    fn prove_session(
+        &self,
+        lease: &Lease,
+        presented: &[u8],
+        tag: &TokenTag,
+    ) -> Option<Arc<Session>> {
+        let payload = self.sessions.codec.open(presented).ok()?;
+        let claims = SessionClaims::from_payload(&payload).ok()?;
+        let session = self
+            .sessions
+            .table()
+            .by_id
+            .get(&claims.session_id)
+            .cloned()?;
+        let now = self.clock.now();
+        let is_its_own = claims.workspace == *lease.workspace()
+            && claims.token_id == lease.token_id()
+            && claims.generation == lease.generation()
+            && session.is_of(lease);
+        let is_in_time =
+            now < claims.expires_at && claims.issued_at <= now.saturating_add(CLOCK_SKEW);
+        if !is_its_own {
+            return None;
+        }
+        if !is_in_time {
+            self.sessions.end(&session);
+            return None;
+        }
+        if session.tag.matches(tag) {
+            self.sessions.remember(&session);
+        }
+        Some(session)
     }
 }
 
@@ -278,8 +354,13 @@ impl Session {
     const LIVE: u64 = 1;
 
     /// Returns the inner service's own id.
-    pub(crate) fn inner_id(&self) -> &str {
+    pub(crate) fn inner_id(&self) -> &HeaderValue {
         &self.inner_id
+    }
+
+    /// Returns the inner service's own id as text; what it may be was checked when the session was opened.
+    pub(crate) fn inner_id_text(&self) -> &str {
+        self.inner_id.to_str().unwrap_or_default()
     }
 
     pub(crate) fn key(&self) -> &SlotKey {
@@ -299,20 +380,44 @@ impl Session {
         self.cell.hold(Self::LIVE)
     }
 
-    /// Begins a call.
-    pub(crate) fn begin_use(self: &Arc<Self>) -> SessionUse {
-        self.open.fetch_add(1, Ordering::SeqCst);
-        SessionUse {
-            session: Arc::clone(self),
+    /// Ends the session; returns whether it was live.
+    pub(crate) fn close(self: &Arc<Self>) -> bool {
+        let authority = self.authority.upgrade();
+        authority.is_some_and(|authority| authority.sessions.end(self))
+    }
+
+    /// Ends another session of the inner service, which has none of ours.
+    pub(crate) fn end_stray(&self, inner_id: &HeaderValue) {
+        if let Ok(inner_id) = inner_id.to_str() {
+            (self.on_end)(inner_id);
         }
     }
 
-    fn is_over(&self) -> bool {
-        let moment = self.clock.moment();
+    /// Returns whether the session was opened with the very token of `lease`.
+    fn is_of(&self, lease: &Lease) -> bool {
+        self.token_id == lease.token_id()
+            && self.generation == lease.generation()
+            && self.key == *lease.key()
+    }
+
+    fn is_over(&self, now: Timestamp, moment: Moment) -> bool {
+        self.is_over_at(moment) || now >= self.expires_at
+    }
+
+    /// Returns whether the session is over by the clock that nobody can set; by the other one, sweeps end it.
+    fn is_over_at(&self, moment: Moment) -> bool {
         let used = Duration::from_millis(self.last_used.load(Ordering::SeqCst));
-        let is_idle = self.open.load(Ordering::SeqCst) == 0
-            && moment.saturating_since(Moment::from_start(used)) > self.idle;
-        is_idle || moment >= self.expires_at_moment || self.clock.now() >= self.expires_at
+        let is_idle =
+            !self.is_in_use() && moment.saturating_since(Moment::from_start(used)) > self.idle;
+        is_idle || moment >= self.expires_at_moment
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.open.load(Ordering::SeqCst) > 0
+    }
+
+    fn note_use(&self, moment: Moment) {
+        self.last_used.fetch_max(millis(moment), Ordering::SeqCst);
     }
 
     /// Returns whether the token ended before the last call of this already: a rotation of this
@@ -323,7 +428,7 @@ impl Session {
 
     fn end(&self) {
         self.cell.observe(Self::LIVE + 1);
-        (self.on_end)(&self.inner_id);
+        (self.on_end)(self.inner_id_text());
     }
 }
 
@@ -333,12 +438,34 @@ impl Drop for Session {
     }
 }
 
+impl SessionUse {
+    fn begin(session: Arc<Session>, moment: Moment) -> Self {
+        session.open.fetch_add(1, Ordering::SeqCst);
+        session.note_use(moment);
+        Self {
+            session,
+            took_time: false,
+        }
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Notes that the use has to wait: what is over at once ends when it began, without a look at the clock.
+    pub(crate) fn take_time(&mut self) {
+        self.took_time = true;
+    }
+}
+
 impl Drop for SessionUse {
     fn drop(&mut self) {
         let session = &self.session;
-        session
-            .last_used
-            .fetch_max(millis(session.clock.moment()), Ordering::SeqCst);
+        if self.took_time
+            && let Some(authority) = session.authority.upgrade()
+        {
+            session.note_use(authority.clock.moment());
+        }
         session.open.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -13,8 +13,7 @@ use foldhash::fast::RandomState;
 use papaya::{Compute, Operation};
 
 use super::{
-    lease::Lease,
-    liveness::Cell,
+    liveness::{Cell, Hold},
     pool::{Pool, Reuse},
 };
 use crate::{
@@ -41,7 +40,7 @@ struct Slots {
 /// What is known of one slot at one time.
 #[derive(Clone, Debug)]
 pub(super) struct KnownSlot {
-    name: TokenName,
+    pub(super) name: TokenName,
     state: &'static SlotState,
     pub(super) current: Option<Current>,
 }
@@ -88,13 +87,15 @@ pub(super) struct CurrentToken {
 
 impl SlotTable {
     /// Looks at the slots of `workspace` one after the other until `look` finds something.
+    #[inline]
     pub(super) fn find<T>(
         &self,
         workspace: &WorkspaceId,
-        look: impl FnMut(&KnownSlot) -> Option<T>,
+        mut look: impl FnMut(&KnownSlot) -> Option<T>,
     ) -> Option<T> {
         let workspaces = self.workspaces.pin();
-        workspaces.get(workspace)?.iter().find_map(look)
+        let slots = workspaces.get(workspace)?;
+        look(&slots.first).or_else(|| slots.others.iter().find_map(look))
     }
 
     /// Looks at one slot.
@@ -240,14 +241,13 @@ impl KnownSlot {
         &self.state.cell
     }
 
-    /// Takes hold of the remembered token, which must not have ended.
-    pub(super) fn lease(&self, workspace: &WorkspaceId, current: &Current) -> Option<Lease> {
-        let token = current.token.as_ref()?;
+    /// Takes hold of the remembered token, unless it has ended, and notes its use.
+    #[inline]
+    pub(super) fn hold(&self, current: &Current) -> Option<Hold> {
         let hold = self.state.cell.hold(current.generation.number());
         hold.is_live().then(|| {
             self.state.mark_used();
-            let key = SlotKey::new(*workspace, self.name);
-            Lease::new(key, token.id, current.generation, hold)
+            hold
         })
     }
 }

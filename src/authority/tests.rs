@@ -143,7 +143,7 @@ async fn the_first_sight_of_an_issued_token_proves_it_without_the_store() {
     };
     assert_eq!(is_proven(), Some(false));
     let presented = PresentedToken::new(token.expose_secret().as_bytes());
-    let verdict = authority.verify_now(&acme(), presented);
+    let verdict = authority.verify_now(&acme(), presented, |token| token);
     assert!(matches!(verdict, Verdict::Verified(_)), "{verdict:?}");
     assert_eq!(is_proven(), Some(true));
 }

@@ -25,13 +25,13 @@ use crate::{
 
 /// What a check came to without waiting.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Verdict<T> {
     /// It takes a look at the store.
     Pending(Box<PendingCheck>),
     /// The token is not valid.
     Rejected(Rejection),
-    /// The token is valid.
-    Verified(VerifiedToken),
+    /// The token is valid, and this is what was made of it.
+    Verified(T),
 }
 
 /// A token whose MAC and claims are right, still to be compared with the store.
@@ -55,19 +55,22 @@ impl TokenAuthority {
         workspace: &WorkspaceId,
         presented: PresentedToken<'_>,
     ) -> Result<VerifiedToken, Rejection> {
-        match self.verify_now(workspace, presented) {
+        match self.verify_now(workspace, presented, |token| token) {
             Verdict::Pending(check) => self.settle(check).await,
             Verdict::Rejected(rejection) => Err(rejection),
             Verdict::Verified(token) => Ok(token),
         }
     }
 
-    /// Checks as far as memory goes.
-    pub(crate) fn verify_now(
+    /// Checks as far as memory goes. A token that is valid is given to `accept` where it is made: it is
+    /// large, and would otherwise be copied from hand to hand.
+    #[inline]
+    pub(crate) fn verify_now<T>(
         &self,
         workspace: &WorkspaceId,
         presented: PresentedToken<'_>,
-    ) -> Verdict {
+        accept: impl FnOnce(VerifiedToken) -> T,
+    ) -> Verdict<T> {
         let token = presented.expose_secret();
         if !self.inner.workspace_tokens.begins_as_ours(token) {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
@@ -75,9 +78,12 @@ impl TokenAuthority {
         let Some(tag) = self.inner.memory.tag_key.tag(token) else {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
         };
-        match self.inner.recall(workspace, &tag) {
-            Some(verified) => Verdict::Verified(verified),
-            None => self.inner.examine(workspace, token, tag),
+        let mut accept = Some(accept);
+        let accepted = self.inner.recall(workspace, &tag, &mut accept);
+        match (accepted, accept) {
+            (Some(accepted), _) => Verdict::Verified(accepted),
+            (None, None) => unreachable!("only a token that is recalled is accepted"),
+            (None, Some(accept)) => self.inner.examine(workspace, token, tag).map(accept),
         }
     }
 
@@ -92,19 +98,33 @@ impl TokenAuthority {
 
 impl Inner {
     /// Finds the slot of `workspace` whose remembered token has this tag: the fast path.
-    fn recall(&self, workspace: &WorkspaceId, tag: &TokenTag) -> Option<VerifiedToken> {
+    #[inline]
+    fn recall<T>(
+        &self,
+        workspace: &WorkspaceId,
+        tag: &TokenTag,
+        accept: &mut Option<impl FnOnce(VerifiedToken) -> T>,
+    ) -> Option<T> {
         self.memory.slots.find(workspace, |known| {
             let current = known.current.as_ref()?;
             let token = current.token.as_ref()?;
             let holds =
                 token.tag.matches(tag) && token.is_proven() && self.is_fresh(known, current);
-            let lease = holds.then(|| known.lease(workspace, current))??;
-            Some(VerifiedToken::new(lease))
+            let hold = holds.then(|| known.hold(current))??;
+            let accept = accept.take()?;
+            let key = SlotKey::new(*workspace, known.name);
+            let lease = Lease::new(key, token.id, current.generation, hold);
+            Some(accept(VerifiedToken::new(lease)))
         })
     }
 
     /// Checks MAC and claims, and asks memory what they are worth.
-    fn examine(self: &Arc<Self>, workspace: &WorkspaceId, token: &[u8], tag: TokenTag) -> Verdict {
+    fn examine(
+        self: &Arc<Self>,
+        workspace: &WorkspaceId,
+        token: &[u8],
+        tag: TokenTag,
+    ) -> Verdict<VerifiedToken> {
         let Some(claims) = self.open(token) else {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
         };
@@ -141,7 +161,7 @@ impl Inner {
         key: &SlotKey,
         claims: &WorkspaceClaims,
         tag: &TokenTag,
-    ) -> Option<Verdict> {
+    ) -> Option<Verdict<VerifiedToken>> {
         if claims.generation.number() < known.cell().generation() {
             let superseded = Rejection::superseded_token(*key, claims.generation);
             return Some(Verdict::Rejected(superseded));
@@ -152,8 +172,9 @@ impl Inner {
         }
         match &current.token {
             Some(token) if token.tag.matches(tag) => {
-                let lease = known.lease(&key.workspace, current)?;
+                let hold = known.hold(current)?;
                 token.prove();
+                let lease = Lease::new(*key, token.id, current.generation, hold);
                 Some(Verdict::Verified(VerifiedToken::new(lease)))
             }
             _ => {
@@ -233,6 +254,7 @@ impl Inner {
     }
 
     /// Returns whether what is remembered of `slot` may be trusted without a look at the store.
+    #[inline]
     pub(super) fn is_fresh(&self, known: &KnownSlot, current: &Current) -> bool {
         if !self.memory.slots.is_undoubted(known, current) {
             return false;
@@ -248,11 +270,22 @@ impl Inner {
     }
 
     /// Returns how long memory is trusted after its last confirmation; `None` is forever.
+    #[inline]
     pub(super) fn staleness_bound(&self) -> Option<Duration> {
         match self.freshness {
             Freshness::Immediate => None,
             Freshness::Lease { duration, .. } => Some(duration.min(self.max_staleness)),
             Freshness::Unwatched => Some(self.max_staleness),
+        }
+    }
+}
+
+impl<T> Verdict<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Verdict<U> {
+        match self {
+            Self::Pending(check) => Verdict::Pending(check),
+            Self::Rejected(rejection) => Verdict::Rejected(rejection),
+            Self::Verified(verified) => Verdict::Verified(change(verified)),
         }
     }
 }

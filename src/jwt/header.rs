@@ -38,6 +38,7 @@ impl Header {
     }
 
     /// Returns whether `token` begins with this header, whatever the id of the key in it.
+    #[inline]
     pub(crate) fn frames(&self, token: &[u8]) -> bool {
         let text = self.text.as_bytes();
         let Some(start) = token.get(..text.len()) else {

@@ -114,6 +114,7 @@ impl Codec {
 
     /// Returns whether `token` begins as one of ours does, but for the id of its key: the cheap check,
     /// before anything else, without a lock.
+    #[inline]
     pub(crate) fn begins_as_ours(&self, token: &[u8]) -> bool {
         token.len() <= MAX_TOKEN_LENGTH && self.frame.frames(token)
     }

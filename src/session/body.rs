@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -10,10 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{
-    authority::sessions::{Session, SessionUse},
-    layer::GuardedBody,
-};
+use crate::{authority::sessions::SessionUse, layer::GuardedBody};
 
 pin_project! {
     /// A response body that ends when its session does.
@@ -33,9 +29,9 @@ impl<B: Body<Data = Bytes>> SessionBody<B> {
         }
     }
 
-    pub(super) fn of_session(inner: B, session: &Arc<Session>, in_use: SessionUse) -> Self {
+    pub(super) fn of_session(inner: B, in_use: SessionUse) -> Self {
         Self {
-            inner: GuardedBody::guarded(inner, session.hold(), None),
+            inner: GuardedBody::guarded(inner, in_use.session().hold(), None),
             in_use: Some(in_use),
         }
     }
@@ -58,8 +54,10 @@ impl<B: Body<Data = Bytes>> Body for SessionBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         let frame = this.inner.poll_frame(cx);
-        if matches!(frame, Poll::Ready(None)) {
-            *this.in_use = None;
+        match &frame {
+            Poll::Pending => this.in_use.iter_mut().for_each(SessionUse::take_time),
+            Poll::Ready(None) => *this.in_use = None,
+            Poll::Ready(Some(_)) => {}
         }
         frame
     }

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -42,25 +42,22 @@ pin_project! {
 }
 
 /// What becomes of the session header of one response.
-pub(super) struct Exchange {
-    layer: Arc<SessionLayer>,
-    lease: Lease,
-    outgoing: Outgoing,
-}
-
-pub(super) enum Outgoing {
+pub(super) enum Exchange {
     /// The request belongs to a session.
     Keep {
-        session: Arc<Session>,
         in_use: SessionUse,
         presented: HeaderValue,
         /// The request ends the session.
         ends: bool,
     },
     /// The request may open a session.
-    Open { lifetime: Option<Duration> },
+    Open {
+        layer: Arc<SessionLayer>,
+        lease: Box<Lease>,
+        lifetime: Option<Duration>,
+    },
     /// There are no sessions in this era.
-    Strip,
+    Strip { layer: Arc<SessionLayer> },
 }
 
 impl<F> SessionResponseFuture<F> {
@@ -94,66 +91,68 @@ where
             StateProjection::Rejected { rejection } => Err(rejection
                 .take()
                 .expect("a future is not polled again after it was ready")),
-            StateProjection::Running { future, exchange } => {
-                let response = ready!(future.poll(cx))?;
-                exchange
+            StateProjection::Running { future, exchange } => match future.poll(cx)? {
+                Poll::Pending => {
+                    if let Some(Exchange::Keep { in_use, .. }) = exchange {
+                        in_use.take_time();
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Ready(response) => exchange
                     .take()
                     .expect("a future is not polled again after it was ready")
-                    .finish(response)
-            }
+                    .finish(response),
+            },
         };
         Poll::Ready(Ok(result.unwrap_or_else(answer)))
     }
 }
 
 impl Exchange {
-    pub(super) fn new(layer: &Arc<SessionLayer>, lease: Lease, outgoing: Outgoing) -> Self {
-        Self {
-            layer: Arc::clone(layer),
-            lease,
-            outgoing,
-        }
-    }
-
     fn finish<B: Body<Data = Bytes>>(
         self,
         mut response: Response<B>,
     ) -> Result<Response<SessionBody<B>>, Rejection> {
         let inner_id = response.headers_mut().remove(SESSION_ID);
-        match self.outgoing {
-            Outgoing::Strip => {
+        match self {
+            Self::Strip { layer } => {
                 // Nobody will ever name a session that the service opened all the same.
                 if let Some(inner_id) = inner_id {
-                    self.layer.end_inner(&inner_id);
+                    layer.end_inner(&inner_id);
                 }
                 Ok(response.map(SessionBody::sessionless))
             }
-            Outgoing::Open { lifetime } => {
+            Self::Open {
+                layer,
+                lease,
+                lifetime,
+            } => {
                 let Some(inner_id) = inner_id else {
                     return Ok(response.map(SessionBody::sessionless));
                 };
-                let (token, session) = open(&self.layer, &self.lease, &inner_id, lifetime)?;
+                let (token, session) = open(&layer, &lease, inner_id, lifetime)?;
                 response.headers_mut().insert(SESSION_ID, token);
-                let handle = SessionHandle::new(&session, &self.layer.authority);
-                response.extensions_mut().insert(handle);
+                response
+                    .extensions_mut()
+                    .insert(SessionHandle::new(&session));
                 Ok(response.map(SessionBody::sessionless))
             }
-            Outgoing::Keep {
-                session,
+            Self::Keep {
                 in_use,
                 presented,
                 ends,
             } => {
+                let session = in_use.session();
                 if ends {
-                    self.layer.authority.inner().sessions.end(&session);
+                    session.close();
                 } else if let Some(inner_id) = inner_id {
                     // Likewise one that it opened inside of this one.
-                    if inner_id.as_bytes() != session.inner_id().as_bytes() {
-                        self.layer.end_inner(&inner_id);
+                    if inner_id != session.inner_id() {
+                        session.end_stray(&inner_id);
                     }
                     response.headers_mut().insert(SESSION_ID, presented);
                 }
-                Ok(response.map(|body| SessionBody::of_session(body, &session, in_use)))
+                Ok(response.map(|body| SessionBody::of_session(body, in_use)))
             }
         }
     }
@@ -163,25 +162,19 @@ impl Exchange {
 fn open(
     layer: &SessionLayer,
     lease: &Lease,
-    inner_id: &HeaderValue,
+    inner_id: HeaderValue,
     lifetime: Option<Duration>,
 ) -> Result<(HeaderValue, Arc<Session>), Rejection> {
     let misconfigured = || Rejection::new(RejectionKind::Misconfigured);
-    let inner_id = inner_id.to_str().map_err(|_| misconfigured())?;
+    inner_id.to_str().map_err(|_| misconfigured())?;
     let authority = layer.authority.inner();
     authority.start_housekeeping();
     let limits = SessionLimits {
         lifetime: lifetime.unwrap_or(layer.limits.lifetime),
         ..layer.limits
     };
-    let opened = authority.sessions.open(
-        lease,
-        inner_id,
-        &limits,
-        Arc::clone(&layer.on_end),
-        &authority.clock,
-    );
-    let kind = match opened {
+    let on_end = Arc::clone(&layer.on_end);
+    let kind = match authority.open_session(lease, inner_id.clone(), &limits, on_end) {
         Ok((token, session)) => {
             let token = HeaderValue::try_from(token.expose_secret());
             return Ok((token.map_err(|_| misconfigured())?, session));
@@ -191,7 +184,7 @@ fn open(
         Err(NotOpened::Limit) => RejectionKind::SessionLimit,
         Err(NotOpened::Cipher) => RejectionKind::StoreUnavailable,
     };
-    (layer.on_end)(inner_id);
+    layer.end_inner(&inner_id);
     Err(Rejection::new(kind))
 }
 

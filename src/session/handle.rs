@@ -1,13 +1,9 @@
 //! [`SessionHandle`]: a session in the hand of whoever lists sessions, or ends one.
 
-use std::{
-    fmt,
-    future::Future,
-    sync::{Arc, Weak},
-};
+use std::{fmt, future::Future, sync::Arc};
 
 use crate::{
-    authority::{Guarded, Inner, TokenAuthority, sessions::Session},
+    authority::{Guarded, sessions::Session},
     id::{Generation, SlotKey, TokenId},
 };
 
@@ -19,21 +15,19 @@ use crate::{
 #[derive(Clone)]
 pub struct SessionHandle {
     session: Arc<Session>,
-    authority: Weak<Inner>,
 }
 
 impl SessionHandle {
-    pub(super) fn new(session: &Arc<Session>, authority: &TokenAuthority) -> Self {
+    pub(super) fn new(session: &Arc<Session>) -> Self {
         Self {
             session: Arc::clone(session),
-            authority: Arc::downgrade(authority.inner()),
         }
     }
 
     /// Returns the inner service's own id of the session, with which
     /// [`on_session_end`](super::SessionLayer::on_session_end) tells of its end.
     pub fn inner_id(&self) -> &str {
-        self.session.inner_id()
+        self.session.inner_id_text()
     }
 
     /// Returns the slot of the token that the session was opened with.
@@ -62,8 +56,7 @@ impl SessionHandle {
     ///
     /// The token stays as it is, and its client may open another session.
     pub fn end(&self) -> bool {
-        let authority = self.authority.upgrade();
-        authority.is_some_and(|authority| authority.sessions.end(&self.session))
+        self.session.close()
     }
 
     /// Runs `work` as long as the session lives; `None` is that it ended first and `work` was dropped.
@@ -85,7 +78,7 @@ impl fmt::Debug for SessionHandle {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, sync::Mutex};
+    use std::{convert::Infallible, sync::Mutex, time::Duration};
 
     use bytes::Bytes;
     use http::{HeaderValue, Request, Response, StatusCode};
@@ -95,7 +88,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        Keys, MemoryStore, TokenName, VerifiedToken,
+        Keys, MemoryStore, TokenAuthority, TokenName, VerifiedToken,
+        cipher::KeyRing,
+        clock::{Clock as _, ManualClock, Timestamp},
+        jwt::SigningKey,
         session::{SESSION_ID, SessionBody, SessionLayer},
         token::PresentedToken,
     };
@@ -158,5 +154,65 @@ mod tests {
         assert!(token.lease().is_live(), "the token stays as it is");
         let (response, _) = send(&layer, &token, Some(session)).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    }
+
+    /// Known by its tag, a token is not asked for its MAC again: not under keys that would refuse it.
+    #[tokio::test]
+    async fn a_session_that_a_removed_key_has_signed_is_unknown() {
+        let keys = Keys::generate().unwrap();
+        let authority = TokenAuthority::builder(MemoryStore::new(), keys.clone())
+            .build()
+            .unwrap();
+        let (layer, token) = (
+            SessionLayer::new(authority.clone()),
+            token(&authority).await,
+        );
+        let (opened, _) = send(&layer, &token, None).await;
+        let session = opened.headers()[SESSION_ID].clone();
+        for _ in 0..2 {
+            let (response, _) = send(&layer, &token, Some(session.clone())).await;
+            assert_eq!(response.status(), StatusCode::OK);
+        }
+        let signing = KeyRing::new(SigningKey::generate().unwrap());
+        let retired = signing
+            .clone()
+            .with_retired(keys.signing.primary().clone())
+            .unwrap();
+        authority.replace_keys(Keys {
+            signing: retired,
+            ..keys.clone()
+        });
+        let (response, _) = send(&layer, &token, Some(session.clone())).await;
+        assert_eq!(response.status(), StatusCode::OK, "a retired key verifies");
+        authority.replace_keys(Keys { signing, ..keys });
+        let (response, _) = send(&layer, &token, Some(session)).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_on_time_by_either_clock() {
+        for is_set in [false, true] {
+            let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000)));
+            let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate().unwrap())
+                .clock(Arc::clone(&clock))
+                .build()
+                .unwrap();
+            let token = token(&authority).await;
+            let hour = Duration::from_secs(3600);
+            let layer = SessionLayer::new(authority.clone()).with_lifetime(hour);
+            let (opened, _) = send(&layer, &token, None).await;
+            let session = opened.headers()[SESSION_ID].clone();
+            let (response, _) = send(&layer, &token, Some(session.clone())).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            if is_set {
+                clock.set(Timestamp::from_secs(1_800_000_000 + 3600));
+                let inner = authority.inner();
+                inner.sessions.sweep(clock.now(), clock.moment());
+            } else {
+                clock.advance(hour);
+            }
+            let (response, _) = send(&layer, &token, Some(session)).await;
+            assert_eq!(response.status(), StatusCode::NOT_FOUND, "set: {is_set}");
+        }
     }
 }

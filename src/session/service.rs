@@ -12,11 +12,10 @@ use tower_service::Service;
 
 use super::{
     SESSION_ID, SessionBody, SessionHandle, SessionLayer, SessionLifetime, SessionResponseFuture,
-    future::{Exchange, Outgoing},
-    is_modern,
+    future::Exchange, is_modern,
 };
 use crate::{
-    authority::{Lease, VerifiedToken, sessions::Session},
+    authority::{Lease, VerifiedToken},
     rejection::{Rejection, RejectionKind},
 };
 
@@ -34,49 +33,42 @@ impl<S> SessionService<S> {
 
     /// Checks the request's session and makes it one that the inner service understands.
     fn admit<B>(&self, request: &mut Request<B>) -> Result<Exchange, Rejection> {
-        let lease = request
-            .extensions()
-            .get::<VerifiedToken>()
-            .map(|token| token.lease().clone());
-        let lease = lease.ok_or_else(|| Rejection::new(RejectionKind::Misconfigured))?;
         if is_modern(request) {
+            lease_of(request)?;
             request.headers_mut().remove(SESSION_ID);
-            return Ok(Exchange::new(&self.layer, lease, Outgoing::Strip));
+            return Ok(Exchange::Strip {
+                layer: Arc::clone(&self.layer),
+            });
         }
-        let outgoing = match one_session_id(request.headers())? {
+        let lease = lease_of(request)?;
+        match one_session_id(request.headers())? {
             Some(presented) => {
-                let session = self.find(&lease, &presented)?;
-                let inner_id = HeaderValue::try_from(session.inner_id())
-                    .expect("an id came out of a header of the inner service");
-                request.headers_mut().insert(SESSION_ID, inner_id);
-                let handle = SessionHandle::new(&session, &self.layer.authority);
+                let authority = self.layer.authority.inner();
+                let in_use = authority
+                    .use_session(lease, presented.as_bytes())
+                    .ok_or_else(|| Rejection::new(RejectionKind::UnknownSession))?;
+                let inner_id = in_use.session().inner_id().clone();
+                let presented = request.headers_mut().insert(SESSION_ID, inner_id);
+                let handle = SessionHandle::new(in_use.session());
                 request.extensions_mut().insert(handle);
-                let ends = request.method() == Method::DELETE;
-                Outgoing::Keep {
-                    in_use: session.begin_use(),
-                    session,
-                    presented,
-                    ends,
-                }
+                Ok(Exchange::Keep {
+                    in_use,
+                    presented: presented.expect("it was read a moment ago"),
+                    ends: request.method() == Method::DELETE,
+                })
             }
             None if matches!(*request.method(), Method::GET | Method::DELETE) => {
-                return Err(Rejection::new(RejectionKind::MissingSession));
+                Err(Rejection::new(RejectionKind::MissingSession))
             }
-            None => {
-                let lifetime = request
+            None => Ok(Exchange::Open {
+                layer: Arc::clone(&self.layer),
+                lease: Box::new(lease.clone()),
+                lifetime: request
                     .extensions()
                     .get::<SessionLifetime>()
-                    .map(|lifetime| lifetime.0);
-                Outgoing::Open { lifetime }
-            }
-        };
-        Ok(Exchange::new(&self.layer, lease, outgoing))
-    }
-
-    fn find(&self, lease: &Lease, presented: &HeaderValue) -> Result<Arc<Session>, Rejection> {
-        let sessions = &self.layer.authority.inner().sessions;
-        let session = sessions.find(lease, presented.as_bytes());
-        session.ok_or_else(|| Rejection::new(RejectionKind::UnknownSession))
+                    .map(|lifetime| lifetime.0),
+            }),
+        }
     }
 }
 
@@ -101,9 +93,16 @@ where
     }
 }
 
-fn one_session_id(headers: &HeaderMap) -> Result<Option<HeaderValue>, Rejection> {
+fn lease_of<B>(request: &Request<B>) -> Result<&Lease, Rejection> {
+    let token = request.extensions().get::<VerifiedToken>();
+    token
+        .map(VerifiedToken::lease)
+        .ok_or_else(|| Rejection::new(RejectionKind::Misconfigured))
+}
+
+fn one_session_id(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Rejection> {
     let mut values = headers.get_all(SESSION_ID).iter();
-    let first = values.next().cloned();
+    let first = values.next();
     match values.next() {
         None => Ok(first),
         Some(_) => Err(Rejection::new(RejectionKind::RepeatedSession)),

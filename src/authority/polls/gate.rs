@@ -39,6 +39,7 @@ impl<const STRIPES: usize> Polls<STRIPES> {
     }
 
     /// Enters a poll. Whoever enters checks its generation *afterwards*.
+    #[inline]
     pub(crate) fn enter(&self) -> PollGuard<'_> {
         let stripe = &self.stripes[number_of_thread() % STRIPES];
         // Sequentially consistent with the generation: of a poll that enters and checks and a rotation
@@ -65,12 +66,14 @@ impl<const STRIPES: usize> Polls<STRIPES> {
 }
 
 impl Drop for PollGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.stripe.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Numbers the threads in the order in which they first get here.
+#[inline]
 fn number_of_thread() -> usize {
     use std::sync::atomic::AtomicUsize;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
