@@ -65,10 +65,10 @@ impl WorkspaceId {
     }
 
     /// Reads an id out of a host name, whose case does not count (RFC 9110 §4.2.3).
-    pub(crate) fn from_any_case(text: &str) -> Option<Self> {
+    pub(crate) fn from_any_case(text: &[u8]) -> Option<Self> {
         let mut lower = [0; MAX_LABEL_LENGTH];
         let lower = lower.get_mut(..text.len())?;
-        lower.copy_from_slice(text.as_bytes());
+        lower.copy_from_slice(text);
         lower.make_ascii_lowercase();
         Label::parse(lower).map(Self)
     }

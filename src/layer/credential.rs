@@ -66,6 +66,7 @@ struct Value<'a> {
 }
 
 impl Captured {
+    #[inline]
     pub(crate) fn as_result(&self) -> Result<Option<&Credential>, Rejection> {
         match self.outcome() {
             Ok(credential) => Ok(credential.as_ref()),
@@ -114,6 +115,7 @@ impl Captured {
 
 impl Credential {
     /// Returns the bytes of the token as they were sent.
+    #[inline]
     pub(crate) fn expose_secret(&self) -> &[u8] {
         match &self.secret {
             Secret::Header(value, offset) => &value.as_bytes()[*offset..],
@@ -173,6 +175,7 @@ fn combine(in_header: Outcome, in_query: Outcome) -> Outcome {
     }
 }
 
+#[inline]
 fn take_header(headers: &mut HeaderMap) -> Outcome {
     let before = headers.len();
     let Some(mut value) = headers.remove(AUTHORIZATION) else {
@@ -196,14 +199,22 @@ fn take_header(headers: &mut HeaderMap) -> Outcome {
 ///
 /// What follows the scheme but a space is a bad token of ours, and not another scheme that would be
 /// passed on with what it carries.
+#[inline]
 fn bearer_offset(value: &[u8]) -> Option<usize> {
     let (scheme, rest) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"bearer") || rest.first().is_some_and(is_scheme_byte) {
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
         return None;
     }
-    // What begins with more spaces than a token has characters is none; they need not all be counted.
-    let spaces = rest.iter().take(MAX_TOKEN_LENGTH);
-    Some(6 + spaces.take_while(|byte| **byte == b' ').count())
+    match rest {
+        // As every client sends it.
+        [b' ', token, ..] if *token != b' ' => Some(7),
+        [next, ..] if is_scheme_byte(next) => None,
+        _ => {
+            // What begins with more spaces than a token has characters is none; they need not all be counted.
+            let spaces = rest.iter().take(MAX_TOKEN_LENGTH);
+            Some(6 + spaces.take_while(|byte| **byte == b' ').count())
+        }
+    }
 }
 
 /// Returns whether a scheme's name could go on with `byte` (`tchar`, RFC 9110 §5.6.2).

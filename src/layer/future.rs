@@ -45,7 +45,7 @@ pin_project! {
     enum State<S, ReqBody, F> {
         Anonymous { #[pin] future: F, manners: Manners },
         Checking { check: Check, held: Option<Box<Held<S, ReqBody>>>, manners: Manners },
-        Rejected { response: Option<Response<Bytes>> },
+        Rejected { response: Option<Box<Response<Bytes>>> },
         Running {
             #[pin]
             future: F,
@@ -100,7 +100,7 @@ where
         }
     }
 
-    pub(super) fn rejected(response: Response<Bytes>) -> Self {
+    pub(super) fn rejected(response: Box<Response<Bytes>>) -> Self {
         Self {
             state: State::Rejected {
                 response: Some(response),
@@ -134,9 +134,9 @@ where
     type Output = Result<Response<GuardedBody<ResBody>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let mut state = self.project().state;
         loop {
-            let rejected = match this.state.as_mut().project() {
+            let rejected = match state.as_mut().project() {
                 StateProjection::Anonymous { future, manners } => {
                     let mut response = ready!(future.poll(cx))?.map(GuardedBody::open);
                     manners.apply(&mut response);
@@ -156,12 +156,12 @@ where
                     match verified.and_then(still_live) {
                         Err(rejection) => held.reject(rejection, manners),
                         Ok(token) => {
-                            this.state.set(held.run(token, manners));
+                            state.set(held.run(token, manners));
                             continue;
                         }
                     }
                 }
-                StateProjection::Rejected { response } => response
+                StateProjection::Rejected { response } => *response
                     .take()
                     .expect("a future is not polled again after it was ready"),
                 StateProjection::Running {
@@ -174,22 +174,28 @@ where
                     // Until the body is among the waiters: a rotation that finds neither a poll nor a
                     // waiter returns.
                     let _poll = POLLS.enter();
-                    match ready!(poll_running(future, *hold, registration, cx)) {
-                        Some(Ok(response)) => {
-                            let mut response = guard(response, *hold);
-                            manners.apply(&mut response);
-                            return Poll::Ready(Ok(response));
-                        }
-                        Some(Err(error)) => return Poll::Ready(Err(error)),
-                        None => {
-                            let ended = Rejection::new(RejectionKind::TokenEnded);
-                            responder.reject(ended, None, *manners)
+                    let was_live = hold.is_live();
+                    if was_live || may_say_something(registration) {
+                        match future.poll(cx)? {
+                            Poll::Ready(response) if is_answer(*hold, &response) => {
+                                let mut response = guard(response, *hold);
+                                manners.apply(&mut response);
+                                return Poll::Ready(Ok(response));
+                            }
+                            Poll::Ready(_) => {}
+                            Poll::Pending if was_live => {
+                                wait(*hold, registration, cx);
+                                return Poll::Pending;
+                            }
+                            // It had nothing to say.
+                            Poll::Pending => {}
                         }
                     }
+                    responder.reject(Rejection::new(RejectionKind::TokenEnded), None, *manners)
                 }
             };
             // Drops the inner future with all that it holds, here and now.
-            this.state.set(State::Rejected { response: None });
+            state.set(State::Rejected { response: None });
             return Poll::Ready(Ok(rejected.map(GuardedBody::text)));
         }
     }
@@ -227,45 +233,31 @@ fn still_live(token: VerifiedToken) -> Result<VerifiedToken, Rejection> {
     }
 }
 
-/// Polls the inner service as long as the lease holds; `None` is that it ended without an answer.
+/// Returns whether a call whose lease has ended is polled once more.
 ///
-/// Called inside of the poll gate. When the lease has ended, a call that had begun is polled once more:
-/// an inner service that waits for the end as well says so in its own words, marked by [`Farewell`]. Not
-/// so one that the rotation has given up on: whatever it did then would come after the rotation.
-fn poll_running<F, B, E>(
-    future: Pin<&mut F>,
-    hold: Hold,
-    registration: &mut Option<Registration>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Response<B>, E>>>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
-    let was_live = hold.is_live();
-    let is_too_late = || registration.as_ref().is_none_or(Registration::is_dismissed);
-    if !was_live && is_too_late() {
-        return Poll::Ready(None);
+/// If it had begun it is: an inner service that waits for the end as well says so in its own words, marked
+/// by [`Farewell`]. Not so one that the rotation has given up on: whatever it did then would come after
+/// the rotation.
+fn may_say_something(registration: &Option<Registration>) -> bool {
+    registration
+        .as_ref()
+        .is_some_and(|registration| !registration.is_dismissed())
+}
+
+/// Returns whether a response may go out as it is.
+fn is_answer<B>(hold: Hold, response: &Response<B>) -> bool {
+    hold.is_live() || response.extensions().get::<Farewell>().is_some()
+}
+
+/// Joins the waiters.
+fn wait(hold: Hold, registration: &mut Option<Registration>, cx: &Context<'_>) {
+    match registration {
+        Some(registration) => registration.rewake(cx.waker()),
+        None => *registration = Some(hold.register(Use::Call, cx.waker().clone())),
     }
-    match future.poll(cx) {
-        Poll::Ready(Ok(response)) => {
-            let is_answer = hold.is_live() || response.extensions().get::<Farewell>().is_some();
-            Poll::Ready(is_answer.then_some(Ok(response)))
-        }
-        Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
-        Poll::Pending if !was_live => Poll::Ready(None),
-        Poll::Pending => {
-            match registration {
-                Some(registration) => registration.rewake(cx.waker()),
-                None => {
-                    *registration = Some(hold.register(Use::Call, cx.waker().clone()));
-                }
-            }
-            if !hold.is_live() {
-                // It ended while we registered: nobody else may wake us.
-                cx.waker().wake_by_ref();
-            }
-            Poll::Pending
-        }
+    if !hold.is_live() {
+        // It ended while we registered: nobody else may wake us.
+        cx.waker().wake_by_ref();
     }
 }
 

@@ -1,10 +1,10 @@
 //! [`WorkspaceTokenLayer`]: its options, and the decision about each request.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{CACHE_CONTROL, ORIGIN, REFERRER_POLICY, WWW_AUTHENTICATE},
 };
 use tower_layer::Layer;
@@ -15,7 +15,7 @@ use super::{
     response,
 };
 use crate::{
-    authority::{PendingCheck, TokenAuthority, Verdict, VerifiedToken},
+    authority::{PendingCheck, TokenAuthority, Verdict, VerifiedToken, liveness::Hold},
     id::WorkspaceId,
     rejection::{AddressProblem, Rejection, RejectionKind},
     token::PresentedToken,
@@ -50,8 +50,9 @@ pub(super) enum Admission {
     /// There is no credential and none is needed.
     Anonymous(Manners),
     Pending(Box<PendingCheck>, ResourceMetadata, Manners),
-    Rejected(Response<Bytes>),
-    Verified(VerifiedToken, Manners),
+    Rejected(Box<Response<Bytes>>),
+    /// The token is in the request's extensions.
+    Verified(Hold, Manners),
 }
 
 /// What the response says beside its own content.
@@ -164,15 +165,22 @@ impl Gate {
         let manners = Manners {
             no_trace: captured.was_in_query(),
         };
-        self.decide(request, &captured, manners)
+        // Apart from the request, which is read while a token is put into them.
+        let mut extensions = mem::take(request.extensions_mut());
+        let admission = self
+            .decide(request, &mut extensions, &captured, manners)
             .unwrap_or_else(|rejection| {
-                Admission::Rejected(self.responder.reject(rejection, None, manners))
-            })
+                let response = self.responder.reject(rejection, None, manners);
+                Admission::Rejected(Box::new(response))
+            });
+        *request.extensions_mut() = extensions;
+        admission
     }
 
     fn decide<B>(
         &self,
         request: &Request<B>,
+        extensions: &mut Extensions,
         captured: &Captured,
         manners: Manners,
     ) -> Result<Admission, Rejection> {
@@ -198,8 +206,13 @@ impl Gate {
             return Ok(self.turn_away(missing, &address, manners));
         };
         let presented = PresentedToken::new(credential.expose_secret());
-        let admission = match self.authority.verify_now(&workspace, presented) {
-            Verdict::Verified(token) => Admission::Verified(token, manners),
+        let accept = |token: VerifiedToken| {
+            let hold = token.lease().hold();
+            extensions.insert(token);
+            hold
+        };
+        let admission = match self.authority.verify_now(&workspace, presented, accept) {
+            Verdict::Verified(hold) => Admission::Verified(hold, manners),
             Verdict::Pending(check) => {
                 Admission::Pending(check, self.resource_metadata(&address), manners)
             }
@@ -219,12 +232,13 @@ impl Gate {
         manners: Manners,
     ) -> Admission {
         let metadata = self.resource_metadata(address);
-        Admission::Rejected(
-            self.responder
-                .reject(rejection, metadata.as_deref(), manners),
-        )
+        let response = self
+            .responder
+            .reject(rejection, metadata.as_deref(), manners);
+        Admission::Rejected(Box::new(response))
     }
 
+    #[inline]
     fn check_host(&self, address: &RequestAddress<'_>) -> Result<(), Rejection> {
         let is_ours =
             self.hosts.is_empty() || self.hosts.iter().any(|host| covers(host, address.host()));
@@ -234,6 +248,7 @@ impl Gate {
     }
 
     /// MCP 2025-11-25, Transports, "Security Warning": servers must validate `Origin`.
+    #[inline]
     fn check_origin(
         &self,
         headers: &HeaderMap,
@@ -318,6 +333,7 @@ impl Responder {
 
 impl Manners {
     /// Keeps an answer to a URL that held a credential out of caches and `Referer` headers.
+    #[inline]
     pub(super) fn apply<B>(self, response: &mut Response<B>) {
         if self.no_trace {
             let headers = response.headers_mut();

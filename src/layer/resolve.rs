@@ -3,9 +3,12 @@
 //! HTTP libraries check nothing about `Host`: missing, doubled, comma lists, userinfo and contradictory
 //! authorities all arrive. [`RequestAddress::of`] refuses each of them before a resolver is asked.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
-use http::{HeaderMap, Uri, Version, header::HOST, request::Parts};
+use http::{HeaderMap, HeaderValue, Uri, Version, header::HOST, request::Parts};
 
 use crate::{
     id::{MAX_LABEL_LENGTH, WorkspaceId},
@@ -22,9 +25,10 @@ pub trait WorkspaceResolver: Send + Sync + 'static {
 }
 
 /// The host, port and path of a request; the host is well-formed and unmistakable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct RequestAddress<'a> {
-    host: &'a str,
+    /// ASCII.
+    host: &'a [u8],
     port: Option<u16>,
     path: &'a str,
 }
@@ -57,6 +61,7 @@ impl<'a> RequestAddress<'a> {
         Self::read(&parts.uri, &parts.headers, parts.version)
     }
 
+    #[inline]
     pub(super) fn read(
         uri: &'a Uri,
         headers: &'a HeaderMap,
@@ -74,7 +79,7 @@ impl<'a> RequestAddress<'a> {
 
     /// Returns the host as it was sent, in whatever case; an IPv6 address in brackets.
     pub fn host(&self) -> &'a str {
-        self.host
+        str::from_utf8(self.host).expect("a host that was read is ASCII")
     }
 
     /// Returns the port, if one was sent.
@@ -92,40 +97,38 @@ impl<'a> RequestAddress<'a> {
         let host = self.host;
         // Only what begins as 127 does can be a loopback address of IPv4.
         let is_ipv4_loopback = || {
-            let address = host.starts_with("127.").then(|| host.parse());
+            let address = host.starts_with(b"127.").then(|| self.host().parse());
             address.is_some_and(|address: Result<Ipv4Addr, _>| address.is_ok())
         };
-        host.eq_ignore_ascii_case("localhost")
-            || strip_suffix_ignore_case(host, ".localhost").is_some()
+        host.eq_ignore_ascii_case(b"localhost")
+            || strip_suffix_ignore_case(host, b".localhost").is_some()
             || is_ipv4_loopback()
-            || host == "[::1]"
+            || host == b"[::1]"
     }
 
     /// Returns host and port as they stand in a URL.
     pub(crate) fn authority(&self) -> String {
         match self.port {
-            Some(port) => format!("{}:{port}", self.host),
-            None => self.host.to_owned(),
+            Some(port) => format!("{}:{port}", self.host()),
+            None => self.host().to_owned(),
         }
     }
 }
 
 /// Returns the one authority of a request (RFC 9112 §3.2, RFC 9113 §8.3.1).
+#[inline]
 fn authority<'a>(
     uri: &'a Uri,
     headers: &'a HeaderMap,
     version: Version,
-) -> Result<&'a str, AddressProblem> {
+) -> Result<&'a [u8], AddressProblem> {
     let mut hosts = headers.get_all(HOST).iter();
-    // Of a host that is not text, nothing will be found well-formed.
-    let host = hosts
-        .next()
-        .map(|host| str::from_utf8(host.as_bytes()).map_err(|_| AddressProblem::MalformedHost))
-        .transpose()?;
+    let host = hosts.next().map(HeaderValue::as_bytes);
     if hosts.next().is_some() {
         return Err(AddressProblem::RepeatedHost);
     }
-    match (host, uri.authority().map(|authority| authority.as_str())) {
+    let target = uri.authority().map(|target| target.as_str().as_bytes());
+    match (host, target) {
         (Some(host), None) => Ok(host),
         (Some(host), Some(target)) if host.eq_ignore_ascii_case(target) => Ok(host),
         (Some(_), Some(_)) => Err(AddressProblem::ContradictoryHost),
@@ -134,43 +137,48 @@ fn authority<'a>(
     }
 }
 
-fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
-    let end = if authority.starts_with('[') {
-        authority.find(']')? + 1
+/// Returns host and port of an authority that is nothing but these; the host is ASCII.
+#[inline]
+fn split_authority(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let end = if authority.starts_with(b"[") {
+        end_of_ipv6_literal(authority)?
     } else {
-        end_of_name(authority.as_bytes())?
+        end_of_name(authority)?
     };
     let (host, port) = authority.split_at(end);
-    let port = match port.as_bytes() {
+    let port = match port {
         [] => None,
         [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
-            Some(port[1..].parse().ok()?)
+            Some(str::from_utf8(digits).ok()?.parse().ok()?)
         }
         _ => return None,
     };
-    let is_name = !host.starts_with('[');
-    (is_name || is_ipv6_literal(host)).then_some((host, port))
+    Some((host, port))
 }
 
 /// Returns where the host name at the start of `authority` ends; `None` if there is none, or what follows
 /// is neither a port nor the end. In one pass: every request comes by here.
+#[inline]
 fn end_of_name(authority: &[u8]) -> Option<usize> {
-    let mut label_begins = 0;
-    let mut end = authority.len();
-    for (position, byte) in authority.iter().enumerate() {
-        if IS_LABEL_BYTE[usize::from(*byte)] {
-            continue;
+    let mut rest = authority;
+    loop {
+        let label = rest
+            .iter()
+            .position(|byte| !IS_LABEL_BYTE[usize::from(*byte)]);
+        let length = label.unwrap_or(rest.len());
+        if !(1..=MAX_LABEL_LENGTH).contains(&length) {
+            return None;
         }
-        match byte {
-            b'.' if is_label_length(position - label_begins) => label_begins = position + 1,
-            b':' => {
-                end = position;
-                break;
+        let behind = &rest[length..];
+        match behind {
+            [b'.', next @ ..] => rest = next,
+            [] | [b':', ..] => {
+                let end = authority.len() - behind.len();
+                return (end <= 253).then_some(end);
             }
             _ => return None,
         }
     }
-    (is_label_length(end - label_begins) && end <= 253).then_some(end)
 }
 
 /// What the labels of a host name consist of; the underscore is not in RFC 1123, but in use.
@@ -184,18 +192,13 @@ const IS_LABEL_BYTE: [bool; 256] = {
     table
 };
 
-fn is_label_length(length: usize) -> bool {
-    (1..=MAX_LABEL_LENGTH).contains(&length)
+fn end_of_ipv6_literal(authority: &[u8]) -> Option<usize> {
+    let end = memchr::memchr(b']', authority)?;
+    let address = str::from_utf8(authority.get(1..end)?).ok()?;
+    address.parse::<Ipv6Addr>().ok().map(|_| end + 1)
 }
 
-fn is_ipv6_literal(host: &str) -> bool {
-    let address = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
-}
-
-fn strip_suffix_ignore_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str> {
+fn strip_suffix_ignore_case<'a>(text: &'a [u8], suffix: &[u8]) -> Option<&'a [u8]> {
     let (rest, end) = text.split_at_checked(text.len().checked_sub(suffix.len())?)?;
     end.eq_ignore_ascii_case(suffix).then_some(rest)
 }
@@ -218,7 +221,7 @@ impl HostLabel {
 
 impl WorkspaceResolver for HostLabel {
     fn resolve(&self, address: &RequestAddress<'_>) -> Result<WorkspaceId, Rejection> {
-        let label = strip_suffix_ignore_case(address.host, &self.suffix)
+        let label = strip_suffix_ignore_case(address.host, self.suffix.as_bytes())
             .ok_or_else(|| Rejection::bad_address(AddressProblem::ForeignHost))?;
         WorkspaceId::from_any_case(label)
             .ok_or_else(|| Rejection::bad_address(AddressProblem::NoWorkspace))
@@ -286,6 +289,16 @@ where
 {
     fn resolve(&self, address: &RequestAddress<'_>) -> Result<WorkspaceId, Rejection> {
         self(address)
+    }
+}
+
+impl fmt::Debug for RequestAddress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestAddress")
+            .field("host", &self.host())
+            .field("port", &self.port)
+            .field("path", &self.path)
+            .finish()
     }
 }
 

@@ -58,9 +58,7 @@ where
                 ResponseFuture::checking(check, ready, request, gate, resource_metadata, manners)
             }
             Admission::Rejected(response) => ResponseFuture::rejected(response),
-            Admission::Verified(token, manners) => {
-                let hold = token.lease().hold();
-                request.extensions_mut().insert(token);
+            Admission::Verified(hold, manners) => {
                 let future = self.inner.call(request);
                 ResponseFuture::running(future, hold, self.gate.responder().clone(), manners)
             }
