@@ -10,7 +10,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use papaya::{Compute, Operation};
+use papaya::{Compute, Operation, ResizeMode};
 
 use super::{
     liveness::{Cell, Hold},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The slots that this process has dealt with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SlotTable {
     workspaces: papaya::HashMap<WorkspaceId, Slots, RandomState>,
     /// How often everything in memory was doubted at once.
@@ -83,6 +83,20 @@ pub(super) struct CurrentToken {
     pub(super) id: TokenId,
     /// Whether the token was presented here and its MAC and claims were found right.
     is_proven: AtomicBool,
+}
+
+impl Default for SlotTable {
+    fn default() -> Self {
+        // Slots are read far more often than made: no read is to look at two tables while one grows.
+        let workspaces = papaya::HashMap::builder()
+            .hasher(RandomState::default())
+            .resize_mode(ResizeMode::Blocking)
+            .build();
+        Self {
+            workspaces,
+            resyncs: AtomicU64::new(0),
+        }
+    }
 }
 
 impl SlotTable {

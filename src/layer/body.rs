@@ -61,6 +61,7 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
     }
 
     /// Passes `inner` on until `hold` ends, if it is long enough for that to matter.
+    #[inline]
     pub(crate) fn guarded(inner: B, hold: Hold, farewell: Option<Bytes>) -> Self {
         let is_short = inner.is_end_stream()
             || inner

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -69,6 +69,7 @@ impl<S, ReqBody> ResponseFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>>,
 {
+    #[inline]
     pub(super) fn anonymous(future: S::Future, manners: Manners) -> Self {
         Self {
             state: State::Anonymous { future, manners },
@@ -100,6 +101,7 @@ where
         }
     }
 
+    #[inline]
     pub(super) fn rejected(response: Box<Response<Bytes>>) -> Self {
         Self {
             state: State::Rejected {
@@ -108,6 +110,7 @@ where
         }
     }
 
+    #[inline]
     pub(super) fn running(
         future: S::Future,
         hold: Hold,
@@ -139,7 +142,7 @@ where
             let rejected = match state.as_mut().project() {
                 StateProjection::Anonymous { future, manners } => {
                     let mut response = ready!(future.poll(cx))?.map(GuardedBody::open);
-                    manners.apply(&mut response);
+                    manners.apply(response.headers_mut());
                     return Poll::Ready(Ok(response));
                 }
                 StateProjection::Checking {
@@ -176,13 +179,13 @@ where
                     let _poll = POLLS.enter();
                     let was_live = hold.is_live();
                     if was_live || may_say_something(registration) {
-                        match future.poll(cx)? {
-                            Poll::Ready(response) if is_answer(*hold, &response) => {
-                                let mut response = guard(response, *hold);
-                                manners.apply(&mut response);
-                                return Poll::Ready(Ok(response));
+                        match future.poll(cx) {
+                            Poll::Ready(Ok(response)) => {
+                                if is_answer(*hold, response.extensions()) {
+                                    return Poll::Ready(Ok(guard(response, *hold, *manners)));
+                                }
                             }
-                            Poll::Ready(_) => {}
+                            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                             Poll::Pending if was_live => {
                                 wait(*hold, registration, cx);
                                 return Poll::Pending;
@@ -245,8 +248,8 @@ fn may_say_something(registration: &Option<Registration>) -> bool {
 }
 
 /// Returns whether a response may go out as it is.
-fn is_answer<B>(hold: Hold, response: &Response<B>) -> bool {
-    hold.is_live() || response.extensions().get::<Farewell>().is_some()
+fn is_answer(hold: Hold, extensions: &Extensions) -> bool {
+    hold.is_live() || extensions.get::<Farewell>().is_some()
 }
 
 /// Joins the waiters.
@@ -261,9 +264,17 @@ fn wait(hold: Hold, registration: &mut Option<Registration>, cx: &Context<'_>) {
     }
 }
 
-fn guard<B: Body<Data = Bytes>>(mut response: Response<B>, hold: Hold) -> Response<GuardedBody<B>> {
-    let farewell = response.extensions_mut().remove::<Farewell>();
-    response.map(|body| GuardedBody::guarded(body, hold, farewell.map(|farewell| farewell.0)))
+#[inline]
+fn guard<B: Body<Data = Bytes>>(
+    response: Response<B>,
+    hold: Hold,
+    manners: Manners,
+) -> Response<GuardedBody<B>> {
+    let (mut parts, body) = response.into_parts();
+    let farewell = parts.extensions.remove::<Farewell>();
+    manners.apply(&mut parts.headers);
+    let body = GuardedBody::guarded(body, hold, farewell.map(|farewell| farewell.0));
+    Response::from_parts(parts, body)
 }
 
 impl<S, ReqBody> fmt::Debug for ResponseFuture<S, ReqBody>

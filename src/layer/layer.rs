@@ -323,7 +323,7 @@ impl Responder {
             let challenge = challenge(&rejection, resource_metadata);
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
-        manners.apply(&mut response);
+        manners.apply(response.headers_mut());
         #[cfg(feature = "tracing")]
         tracing::debug!(kind = ?rejection.kind(), status = response.status().as_u16(), "request turned away");
         response.extensions_mut().insert(rejection);
@@ -334,9 +334,8 @@ impl Responder {
 impl Manners {
     /// Keeps an answer to a URL that held a credential out of caches and `Referer` headers.
     #[inline]
-    pub(super) fn apply<B>(self, response: &mut Response<B>) {
+    pub(super) fn apply(self, headers: &mut HeaderMap) {
         if self.no_trace {
-            let headers = response.headers_mut();
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         }
