@@ -1,0 +1,76 @@
+//! Writes the tables and charts of `docs/benchmarks.md` from `docs/benchmarks/*.json`; with `--check` it
+//! writes nothing and fails where they differ.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use peers_report::{
+    chart, document,
+    results::{HttpResults, LayerResults},
+    tables,
+};
+use serde::de::DeserializeOwned;
+
+const USAGE: &str = "usage: peers-report [--check]";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_check = match &arguments[..] {
+        [] => false,
+        [argument] if argument == "--check" => true,
+        _ => bail!(USAGE),
+    };
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs");
+    let files = render(&docs)?;
+    if !is_check {
+        for (path, text) in &files {
+            fs::write(path, text).with_context(|| path.display().to_string())?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stale: Vec<&PathBuf> = files
+        .iter()
+        .filter(|(path, text)| fs::read_to_string(path).ok().as_ref() != Some(text))
+        .map(|(path, _)| path)
+        .collect();
+    for path in &stale {
+        let name = path.file_name().unwrap_or_default();
+        eprintln!(
+            "{} differs from the results: run peers-report",
+            name.display()
+        );
+    }
+    Ok(if stale.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Returns the files of the documentation as the results say they are.
+fn render(docs: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let folder = docs.join("benchmarks");
+    let layers: LayerResults = read(&folder.join("layers.json"))?;
+    let http: HttpResults = read(&folder.join("http.json"))?;
+    let page = docs.join("benchmarks.md");
+    let text = fs::read_to_string(&page).context("docs/benchmarks.md")?;
+    let tables = [tables::of_layers(&layers), tables::of_http(&http)].concat();
+    let mut files = vec![(page, document::fill(&text, &tables)?)];
+    let charts = [chart::of_layers(&layers), chart::of_http(&http)].concat();
+    files.extend(
+        charts
+            .into_iter()
+            .map(|(name, svg)| (folder.join(name), svg)),
+    );
+    Ok(files)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let name = path.file_name().unwrap_or_default().display();
+    let text = fs::read_to_string(path).with_context(|| format!("docs/benchmarks/{name}"))?;
+    serde_json::from_str(&text).with_context(|| format!("docs/benchmarks/{name}"))
+}
