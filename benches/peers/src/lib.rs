@@ -6,6 +6,7 @@
 pub mod affinity;
 pub mod catalogue;
 pub mod counting;
+pub mod http;
 pub mod inner;
 pub mod lane;
 pub mod lanes;
