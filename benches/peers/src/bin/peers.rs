@@ -33,7 +33,7 @@ usage: peers [--seconds N] [--rounds N] [--tokens N] [--json FILE]
        peers --count LANE N    runs one lane N times and prints nothing, for callgrind
        peers --list            prints the names of the lanes
 
-  --seconds N   measure for about N seconds (default 100); setting up and counting come on top
+  --seconds N   measure for about N seconds (default 75); setting up and counting come on top
   --rounds N    no more than N rounds of the race
   --tokens N    no more than N live tokens (default 1000000)
   --json FILE   write the results there as well";
@@ -80,7 +80,7 @@ fn main() -> anyhow::Result<()> {
 
 fn parse() -> anyhow::Result<Task> {
     let mut options = Options {
-        seconds: 100.0,
+        seconds: 75.0,
         rounds: usize::MAX,
         tokens: 1_000_000,
         json: None,
