@@ -185,11 +185,12 @@ struct Label {
 impl Label {
     fn parse(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; MAX_LABEL_LENGTH];
-        if text.is_empty() || !text.iter().all(is_label_byte) {
-            return None;
-        }
         bytes.get_mut(..text.len())?.copy_from_slice(text);
-        Some(Self {
+        // Without a way out in between, so that many bytes are looked at together.
+        let is_label = text
+            .iter()
+            .fold(true, |is_so_far, byte| is_so_far & is_label_byte(byte));
+        (is_label && !text.is_empty()).then_some(Self {
             bytes,
             length: text.len() as u8,
         })
