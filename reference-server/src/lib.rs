@@ -21,6 +21,7 @@
 //! | `app` | what they all share |
 //! | `data_dir`, `db`, `key_check`, `key_room` | files, tables, keys |
 //! | `backup` | backups and how they come back |
+//! | `bench` | `wst bench`: what validating a token costs on this machine |
 //! | `demo` | `wst serve --demo`: a workspace to look around in, and its scripted agent |
 //! | `progress` | how far long work has come |
 
@@ -32,6 +33,7 @@ mod api;
 pub mod app;
 mod audit;
 mod backup;
+mod bench;
 mod caller;
 pub mod cli;
 mod config;

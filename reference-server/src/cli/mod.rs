@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod backup;
+mod bench;
 mod commands;
 mod health;
 mod keys;
@@ -70,6 +71,7 @@ fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
         Command::Key(command) => ask(&global, output, command),
         Command::Backup(command) => ask(&global, output, command),
         Command::Restore(command) => backup::restore(&global, output, command),
+        Command::Bench(command) => bench::bench(&global, output, command),
     }
 }
 

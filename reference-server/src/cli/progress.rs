@@ -21,6 +21,7 @@ pub(super) struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Bytes,
+    Seconds,
     Tokens,
 }
 
@@ -86,6 +87,7 @@ impl Drop for Progress {
 fn style(unit: Unit) -> ProgressStyle {
     let template = match unit {
         Unit::Bytes => "{msg} [{bar:32}] {bytes} of {total_bytes}",
+        Unit::Seconds => "{msg} [{bar:32}] {pos} of {len} s",
         Unit::Tokens => "{msg} [{bar:32}] {pos} of {len} tokens",
     };
     ProgressStyle::with_template(template)
@@ -96,6 +98,7 @@ fn style(unit: Unit) -> ProgressStyle {
 fn line(what: &str, unit: Unit, done: u64, total: u64) -> String {
     match unit {
         Unit::Bytes => format!("{what}: {} of {} MB", done / MEGABYTE, total / MEGABYTE),
+        Unit::Seconds => format!("{what}: {done} of {total} s"),
         Unit::Tokens => format!("{what}: {done} of {total} tokens"),
     }
 }

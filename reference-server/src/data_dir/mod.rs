@@ -8,6 +8,7 @@
 //! | `workspaces.keys` | the keys, unless they are given elsewhere | 0600 |
 //! | `setup-link` | the secret of the setup link, until the first account was made | 0600 |
 //! | `control.sock` | where commands reach the server that holds the directory | 0600 |
+//! | `wst-bench-…/` | the database of a `wst bench` that runs, a folder | 0700 |
 //! | `lock` | held by the server, or by a command that works without one | 0600 |
 //! | `.gitignore` | `*` | 0600 |
 
@@ -112,7 +113,9 @@ impl DataDir {
             let name = name.to_string_lossy();
             let is_ours = [LOCK, KEYS, CONTROL, GITIGNORE, SETUP_LINK, "lost+found"]
                 .contains(&name.as_ref())
-                || name.starts_with(DATABASE);
+                || [BENCH, DATABASE]
+                    .iter()
+                    .any(|begin| name.starts_with(begin));
             if !is_ours {
                 return Ok(false);
             }
@@ -276,6 +279,8 @@ pub(crate) fn create_private(path: &Path) -> std::io::Result<File> {
 const OWNER_ONLY: u32 = 0o700;
 const OWNER_ONLY_FILE: u32 = 0o600;
 
+/// How the name of a folder begins that `wst bench` measures in.
+pub(crate) const BENCH: &str = "wst-bench-";
 const CONTROL: &str = "control.sock";
 const DATABASE: &str = "workspaces.db";
 const DOWNLOAD: &str = "workspaces.db.download";

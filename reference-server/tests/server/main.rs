@@ -2,6 +2,7 @@
 
 mod advice;
 mod backup;
+mod bench;
 mod cli;
 mod common;
 mod config;
