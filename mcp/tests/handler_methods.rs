@@ -30,13 +30,10 @@ fn every_method_of_the_handler_trait_is_passed_on() -> Result<(), Box<dyn Error>
 /// Reads the source of the trait in the rmcp that this crate is built with.
 fn handler_of_rmcp() -> Result<String, Box<dyn Error>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Of other platforms, the sources may not be there.
     let output = Command::new(cargo)
-        .args([
-            "metadata",
-            "--format-version=1",
-            "--offline",
-            "--manifest-path",
-        ])
+        .args(["metadata", "--format-version=1", "--offline"])
+        .args(["--filter-platform", &host()?, "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
@@ -46,4 +43,11 @@ fn handler_of_rmcp() -> Result<String, Box<dyn Error>> {
     let root = Path::new(manifest.ok_or("no rmcp")?).parent();
     let source = root.ok_or("no folder")?.join("src/handler/server.rs");
     Ok(fs::read_to_string(source)?)
+}
+
+fn host() -> Result<String, Box<dyn Error>> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = String::from_utf8(Command::new(rustc).arg("-vV").output()?.stdout)?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.ok_or("rustc names no host")?.to_owned())
 }
