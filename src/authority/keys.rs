@@ -62,10 +62,13 @@ impl TokenAuthority {
             *cipher = Arc::new(Aes256Gcm::new(keys.sealing));
         }
         inner.workspace_tokens.replace_keys(&keys.signing);
-        // What is remembered was signed with any of the former keys: each token proves itself anew.
-        inner.memory.slots.doubt_all();
         #[cfg(feature = "session")]
         inner.sessions.replace_keys(&keys.signing);
+        // What is remembered was signed with any of the former keys: each token proves itself anew. After
+        // all keys, so that whoever looked at a MAC under the former ones remembers what is doubted by now.
+        inner.memory.slots.doubt_all();
+        #[cfg(feature = "session")]
+        inner.sessions.forget_proven();
     }
 
     /// Seals the token of the slot with the primary key, if it is sealed with another one.

@@ -23,7 +23,7 @@ pub struct VerifiedToken {
 /// A copy costs as much as copying its 200 bytes: nothing is counted that threads would contend for.
 ///
 /// It is the authority that knows of rotations: once the last clone of that is dropped, nobody ends a lease,
-/// and some day, when its place in memory serves another slot, it ends by itself.
+/// and some day, when its place in memory serves another slot, it holds no longer, without a word.
 #[derive(Clone)]
 pub struct Lease {
     key: SlotKey,

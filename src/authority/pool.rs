@@ -1,6 +1,7 @@
 //! Values that are never freed but used again: what [`Hold`](super::liveness::Hold)s point to.
 //!
-//! Memory is bounded by the most that were in use at one time, not by how many ever were.
+//! Memory is bounded by the most that were in use at one time, and those few that somebody still waited
+//! on when they were given back.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +13,7 @@ use super::liveness::Cell;
 /// How many values lie idle before the first of them is used again.
 ///
 /// A hold that outlives its slot (a call that is under way while the last clone of its authority is
-/// dropped) stays true until then: long enough for every call.
+/// dropped) stays true until then. Nobody is told of its end, since nobody is left who could rotate.
 const QUARANTINE: usize = 4096;
 
 /// Values of one kind that wait for their next use, the first to come back first.

@@ -110,7 +110,12 @@ impl SessionRegistry {
     /// Signs and verifies session tokens with `keys` from here on.
     pub(crate) fn replace_keys(&self, keys: &KeyRing<SigningKey>) {
         self.codec.replace_keys(keys);
-        // Each was signed with any of the former keys, and proves itself anew.
+    }
+
+    /// Has every session token prove itself anew.
+    pub(crate) fn forget_proven(&self) {
+        // Under the lock that `remember` holds: it remembers before this, or sees what went before this.
+        let _table = self.table();
         self.proven.pin().clear();
     }
 
@@ -170,10 +175,10 @@ impl SessionRegistry {
         session.tag.matches(tag).then(|| Arc::clone(session))
     }
 
-    fn remember(&self, session: &Arc<Session>) {
+    fn remember(&self, session: &Arc<Session>, is_current: impl FnOnce() -> bool) {
         let table = self.table();
         // Under the lock, and only while it is in the table: whoever takes it out of that also forgets it here.
-        if table.by_id.contains_key(&session.id) {
+        if table.by_id.contains_key(&session.id) && is_current() {
             self.proven
                 .pin()
                 .insert(session.tag.index(), Arc::clone(session));
@@ -258,7 +263,7 @@ impl Inner {
         if !session.is_of(lease) {
             return None;
         }
-        if session.is_over_at(moment) {
+        if session.is_over(self.clock.now(), moment) {
             self.sessions.end(&session);
             return None;
         }
@@ -274,6 +279,7 @@ impl Inner {
         presented: &[u8],
         tag: &TokenTag,
     ) -> Option<Arc<Session>> {
+        let resyncs = self.memory.slots.resyncs();
         let payload = self.sessions.codec.open(presented).ok()?;
         let claims = SessionClaims::from_payload(&payload).ok()?;
         let session = self
@@ -297,7 +303,9 @@ impl Inner {
             return None;
         }
         if session.tag.matches(tag) {
-            self.sessions.remember(&session);
+            // Not if keys were replaced meanwhile: the MAC was right under the former ones.
+            let is_current = || self.memory.slots.resyncs() == resyncs;
+            self.sessions.remember(&session, is_current);
         }
         Some(session)
     }
@@ -306,11 +314,14 @@ impl Inner {
 impl Table {
     /// Inserts a session and returns those that had to go; `Err` if none of the token's could.
     fn insert(&mut self, session: Arc<Session>, per_token: usize) -> Result<Vec<Arc<Session>>, ()> {
-        let mut evicted = Vec::new();
-        while self.count(&session) >= per_token {
-            let idlest = self.idlest(&session).ok_or(())?;
-            self.remove(&idlest);
-            evicted.push(idlest);
+        let surplus = (self.count(&session) + 1).saturating_sub(per_token);
+        let evicted = self.idlest(&session, surplus);
+        // Before any is taken out: whoever gets no session costs nobody one.
+        if evicted.len() < surplus {
+            return Err(());
+        }
+        for idle in &evicted {
+            self.remove(idle);
         }
         self.by_slot
             .entry(session.key)
@@ -339,13 +350,16 @@ impl Table {
         self.siblings(session).count()
     }
 
-    fn idlest(&self, session: &Session) -> Option<Arc<Session>> {
-        let unused = self
-            .siblings(session)
-            .filter(|other| other.open.load(Ordering::SeqCst) == 0);
+    /// Returns as many of the token's unused sessions, those first that were idle for longest.
+    fn idlest(&self, session: &Session, most: usize) -> Vec<Arc<Session>> {
+        if most == 0 {
+            return Vec::new();
+        }
+        let unused = self.siblings(session).filter(|other| !other.is_in_use());
+        let mut unused: Vec<_> = unused.cloned().collect();
+        unused.sort_by_cached_key(|other| other.last_used.load(Ordering::SeqCst));
+        unused.truncate(most);
         unused
-            .min_by_key(|other| other.last_used.load(Ordering::SeqCst))
-            .cloned()
     }
 }
 
@@ -401,15 +415,10 @@ impl Session {
     }
 
     fn is_over(&self, now: Timestamp, moment: Moment) -> bool {
-        self.is_over_at(moment) || now >= self.expires_at
-    }
-
-    /// Returns whether the session is over by the clock that nobody can set; by the other one, sweeps end it.
-    fn is_over_at(&self, moment: Moment) -> bool {
         let used = Duration::from_millis(self.last_used.load(Ordering::SeqCst));
         let is_idle =
             !self.is_in_use() && moment.saturating_since(Moment::from_start(used)) > self.idle;
-        is_idle || moment >= self.expires_at_moment
+        is_idle || moment >= self.expires_at_moment || now >= self.expires_at
     }
 
     fn is_in_use(&self) -> bool {

@@ -230,16 +230,19 @@ impl Slots {
 
     /// Returns a copy that remembers `read`, unless something newer is remembered.
     fn with_current(&self, name: &TokenName, read: &Current) -> Option<Self> {
-        let mut copy = self.clone();
-        let known = iter::once(&mut copy.first)
-            .chain(&mut copy.others)
-            .find(|known| known.name == *name)?;
-        let is_newer = known.current.as_ref().is_none_or(|known| {
+        let is_newer = self.named(name)?.current.as_ref().is_none_or(|known| {
             (known.revision, known.doubts, known.read_at)
                 <= (read.revision, read.doubts, read.read_at)
         });
-        known.current = Some(read.clone());
-        is_newer.then_some(copy)
+        if !is_newer {
+            return None;
+        }
+        let mut copy = self.clone();
+        iter::once(&mut copy.first)
+            .chain(&mut copy.others)
+            .filter(|known| known.name == *name)
+            .for_each(|known| known.current = Some(read.clone()));
+        Some(copy)
     }
 }
 
@@ -269,6 +272,11 @@ impl KnownSlot {
 impl Slot {
     pub(super) fn cell(&self) -> &'static Cell {
         &self.state.cell
+    }
+
+    /// Returns how often what is remembered of this slot alone was doubted.
+    pub(super) fn doubts(&self) -> u64 {
+        self.state.doubts.load(Ordering::SeqCst)
     }
 
     /// Doubts what is remembered: the next check reads the store.

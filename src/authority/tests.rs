@@ -148,6 +148,37 @@ async fn the_first_sight_of_an_issued_token_proves_it_without_the_store() {
     assert_eq!(is_proven(), Some(true));
 }
 
+/// The MAC was looked at under the former keys: what comes of that is remembered as doubted.
+#[tokio::test]
+async fn keys_that_are_replaced_during_a_check_are_not_outlived_by_it() {
+    let (store, keys) = (MemoryStore::new(), Keys::generate().unwrap());
+    let process = || {
+        TokenAuthority::builder(store.clone(), keys.clone())
+            .build()
+            .unwrap()
+    };
+    let token = process().issue(&acme(), &primary()).await.unwrap();
+    let authority = process();
+    let presented = PresentedToken::new(token.expose_secret().as_bytes());
+    let verdict = authority.verify_now(&acme(), presented, |token| token);
+    let Verdict::Pending(check) = verdict else {
+        panic!("{verdict:?}");
+    };
+    let signing = KeyRing::new(SigningKey::generate().unwrap());
+    authority.replace_keys(Keys {
+        signing,
+        ..keys.clone()
+    });
+    // This check began before; the next one does not.
+    assert!(authority.settle(check).await.is_ok());
+    assert_eq!(
+        self::check(&authority, token.expose_secret())
+            .await
+            .unwrap_err(),
+        TokenProblem::NotOurs
+    );
+}
+
 /// The tag alone would let in a token whose key was taken out of the ring.
 #[tokio::test]
 async fn memory_of_a_removed_key_is_worth_nothing() {

@@ -39,6 +39,8 @@ pub(crate) struct PendingCheck {
     key: SlotKey,
     claims: WorkspaceClaims,
     tag: TokenTag,
+    /// How often everything was doubted before the MAC was looked at: keys may be replaced while this waits.
+    resyncs: u64,
     presented: Zeroizing<Vec<u8>>,
 }
 
@@ -125,6 +127,7 @@ impl Inner {
         token: &[u8],
         tag: TokenTag,
     ) -> Verdict<VerifiedToken> {
+        let resyncs = self.memory.slots.resyncs();
         let Some(claims) = self.open(token) else {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
         };
@@ -141,6 +144,7 @@ impl Inner {
                 key,
                 claims,
                 tag,
+                resyncs,
                 presented: Zeroizing::new(token.to_vec()),
             }))
         })
@@ -187,7 +191,7 @@ impl Inner {
     async fn settle(&self, check: Box<PendingCheck>) -> Result<VerifiedToken, Rejection> {
         // Before the read: a report that comes in while the store answers must find the cell.
         let slot = self.memory.slots.get_or_create(&check.key);
-        let doubts = self.memory.slots.doubts_of(&slot);
+        let doubts = slot.doubts() + check.resyncs;
         let read_at = self.clock.moment();
         let record = self.store.get(&check.key).await.map_err(unavailable)?;
         let record = record.ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))?;

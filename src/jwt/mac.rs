@@ -63,8 +63,8 @@ impl MacKey {
     }
 
     pub(crate) fn sign(&self, input: &[u8]) -> [u8; 32] {
-        let inner = digest_from(*self.inner, input);
-        digest_from(*self.outer, &inner)
+        let inner = Zeroizing::new(digest_from(&self.inner, input));
+        digest_from(&self.outer, &*inner)
     }
 
     /// Returns whether `mac` is the MAC of `input`; takes as long wherever they differ.
@@ -74,10 +74,11 @@ impl MacKey {
 }
 
 /// Ends a SHA-256 that has taken in one block, with `input` behind it: padding and length as FIPS 180-4 §5.1.1.
-fn digest_from(mut state: [u32; 8], input: &[u8]) -> [u8; 32] {
+fn digest_from(state: &[u32; 8], input: &[u8]) -> [u8; 32] {
+    let mut state = Zeroizing::new(*state);
     let (blocks, rest) = input.as_chunks::<BLOCK>();
     compress256(&mut state, blocks);
-    let mut padded = [[0; BLOCK]; 2];
+    let mut padded = Zeroizing::new([[0; BLOCK]; 2]);
     padded.as_flattened_mut()[..rest.len()].copy_from_slice(rest);
     padded.as_flattened_mut()[rest.len()] = 0x80;
     let bits = 8 * (BLOCK as u64 + input.len() as u64);
@@ -86,7 +87,7 @@ fn digest_from(mut state: [u32; 8], input: &[u8]) -> [u8; 32] {
     padded[last][BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
     compress256(&mut state, &padded[..=last]);
     let mut digest = [0; 32];
-    for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+    for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(*state) {
         *bytes = word.to_be_bytes();
     }
     digest

@@ -1,17 +1,22 @@
 //! What memory keeps of a live token: a keyed tag, from which the token cannot be told.
 //!
-//! The tag is NH, the universal hash of UMAC (Black, Halevi, Krawczyk, Krovetz, Rogaway: "UMAC: Fast and
-//! Secure Message Authentication", 1999, §4; RFC 4418 §5.2), over words of 64 bits and twice, the second
+//! The tag begins as NH, the universal hash of UMAC (Black, Halevi, Krawczyk, Krovetz, Rogaway: "UMAC: Fast
+//! and Secure Message Authentication", 1999, §4; RFC 4418 §5.2), over words of 64 bits and twice, the second
 //! time with the key shifted by one pair of words ("Toeplitz"). Two different texts of one length have
-//! one tag with a probability of at most 2^-128 over the choice of the key, whoever chose the texts and
-//! however fast their machines are. That is all a tag has to do here: it is compared, in constant time,
-//! and never shown, so that a client learns yes or no and nothing that the next guess could build on.
+//! one tag with a probability of about 2^-128 over the choice of the key, whoever chose the texts and
+//! however fast their machines are. A client needs no more keeping out: a tag is compared, in constant
+//! time, and never shown, so that it learns yes or no and nothing that the next guess could build on.
 //!
-//! It does not lead back to the token either: the 128 bits of the `jti` enter it together with the MAC
-//! over them, and whoever knows tag and all keys still has to try them one by one.
+//! Whoever reads the memory of the process knows the key, and NH alone could be solved for another text
+//! with the same sums. So what is kept is x ⊕ AES(x) of each sum x, under one more key: nobody knows a
+//! better way back from that than to try. The 128 bits of the `jti` and the MAC over them are in the sums.
 
 use std::{fmt, hint::black_box};
 
+use aes::{
+    Aes128, Block,
+    cipher::{BlockCipherEncrypt as _, KeyInit as _},
+};
 use zeroize::Zeroizing;
 
 use super::MAX_TOKEN_LENGTH;
@@ -20,16 +25,19 @@ use crate::cipher::{CipherError, random};
 /// The bytes that one step takes in: a word of 64 bits for each of two.
 const BLOCK: usize = 16;
 
-/// As many pairs of key words as the longest token has blocks, one for what is left of it, and one for the shift.
+/// As many pairs of key words as the longest token has blocks, one for its end, and one for the shift.
 const PAIRS: usize = MAX_TOKEN_LENGTH / BLOCK + 2;
 
-/// The random key of one process's tags; wiped when dropped.
-pub(crate) struct TagKey(Box<Zeroizing<[[u64; 2]; PAIRS]>>);
+/// The random keys of one process's tags; wiped when dropped.
+pub(crate) struct TagKey {
+    sums: Box<Zeroizing<[[u64; 2]; PAIRS]>>,
+    one_way: Aes128,
+}
 
-/// The tag of a token under a [`TagKey`]: both sums of NH, and the length, which NH does not cover.
+/// The tag of a token under a [`TagKey`]: what is kept of both sums of NH, and the length, which NH does not cover.
 #[derive(Clone, Copy)]
 pub(crate) struct TokenTag {
-    sums: [u64; 4],
+    images: [u64; 4],
     length: u16,
 }
 
@@ -41,7 +49,12 @@ impl TagKey {
         for (pair, bytes) in key.iter_mut().zip(&*bytes) {
             *pair = words(bytes);
         }
-        Ok(Self(key))
+        let mut one_way = Zeroizing::new([0; 16]);
+        random::fill(&mut *one_way)?;
+        Ok(Self {
+            sums: key,
+            one_way: Aes128::new(&(*one_way).into()),
+        })
     }
 
     /// Tags a token; `None` if it is longer than any is.
@@ -50,21 +63,40 @@ impl TagKey {
         if token.len() > MAX_TOKEN_LENGTH {
             return None;
         }
+        let sums = self.nh(token);
+        let mut blocks = sums.map(|sum| Block::from(sum.to_le_bytes()));
+        self.one_way.encrypt_blocks(&mut blocks);
+        let [first, second] = [0, 1].map(|half| {
+            let image = u128::from_le_bytes(blocks[half].into()) ^ sums[half];
+            [image as u64, (image >> 64) as u64]
+        });
+        Some(TokenTag {
+            images: [first[0], first[1], second[0], second[1]],
+            length: u16::try_from(token.len()).ok()?,
+        })
+    }
+
+    /// Takes in the whole blocks of a token, and its last 16 bytes once more: so nothing has to be copied
+    /// for padding, and texts of one length that differ have blocks that differ.
+    #[inline]
+    fn nh(&self, token: &[u8]) -> [u128; 2] {
         let (blocks, rest) = token.as_chunks::<BLOCK>();
-        let mut last = [0; BLOCK];
-        last[..rest.len()].copy_from_slice(rest);
-        let (pairs, shifted) = (&self.0[..], &self.0[1..]);
+        let (pairs, shifted) = (&self.sums[..], &self.sums[1..]);
         let mut sums = [0_u128; 2];
         for (block, (pair, shifted)) in blocks.iter().zip(pairs.iter().zip(shifted)) {
             add_block(&mut sums, block, pair, shifted);
         }
-        add_block(
-            &mut sums,
-            &last,
-            &pairs[blocks.len()],
-            &shifted[blocks.len()],
-        );
-        Some(TokenTag::new(sums, token.len()))
+        let (pair, shifted) = (&pairs[blocks.len()], &shifted[blocks.len()]);
+        match token.last_chunk() {
+            Some(end) => add_block(&mut sums, end, pair, shifted),
+            // No token of ours is as short as this.
+            None => {
+                let mut end = [0; BLOCK];
+                end[..rest.len()].copy_from_slice(rest);
+                add_block(&mut sums, &end, pair, shifted);
+            }
+        }
+        sums
     }
 }
 
@@ -84,27 +116,15 @@ fn words(block: &[u8; BLOCK]) -> [u64; 2] {
 }
 
 impl TokenTag {
-    fn new([first, second]: [u128; 2], length: usize) -> Self {
-        Self {
-            sums: [
-                first as u64,
-                (first >> 64) as u64,
-                second as u64,
-                (second >> 64) as u64,
-            ],
-            length: u16::try_from(length).expect("a token has at most 4096 bytes"),
-        }
-    }
-
     /// Returns a number to find a tag by; whoever finds it compares the whole.
     pub(crate) fn index(&self) -> u64 {
-        self.sums[0]
+        self.images[0]
     }
 
     /// Compares in constant time: all of it, and with one branch, on the outcome.
     #[inline]
     pub(crate) fn matches(&self, other: &Self) -> bool {
-        let pairs = self.sums.iter().zip(&other.sums);
+        let pairs = self.images.iter().zip(&other.images);
         let differences = pairs.fold(0, |found, (one, other)| found | (one ^ other));
         // Hidden from the optimizer, which might otherwise stop at the first difference.
         black_box(differences) == 0 && self.length == other.length
@@ -147,12 +167,12 @@ mod tests {
         }
     }
 
-    /// Padding is zeros, so texts that end in zeros have the sums of shorter ones.
+    /// What is shorter than a block is padded with zeros, which have to count.
     #[test]
     fn what_is_padded_with_zeros_is_another_token() {
         let key = TagKey::generate().unwrap();
         let (short, long) = (tag(&key, b"token"), tag(&key, b"token\0\0\0"));
-        assert_eq!(short.sums, long.sums);
+        assert_eq!(short.images, long.images);
         assert!(!short.matches(&long));
     }
 
@@ -175,12 +195,12 @@ mod tests {
     #[test]
     fn is_nh_as_it_is_defined() {
         let key = TagKey::generate().unwrap();
-        let words = key.0.as_flattened();
-        for length in [0, 1, 8, 15, 16, 17, 31, 32, 240, 275, MAX_TOKEN_LENGTH] {
+        let words = key.sums.as_flattened();
+        for length in [16, 17, 31, 32, 240, 241, 275, MAX_TOKEN_LENGTH] {
             let token: Vec<u8> = (0..length).map(|n| (n * 31 % 251) as u8).collect();
-            let mut padded = token.clone();
-            padded.resize((length / BLOCK + 1) * BLOCK, 0);
-            let message: Vec<u64> = padded
+            let whole = &token[..length / BLOCK * BLOCK];
+            let encoded = [whole, &token[length - BLOCK..]].concat();
+            let message: Vec<u64> = encoded
                 .chunks(8)
                 .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
                 .collect();
@@ -191,10 +211,26 @@ mod tests {
                     sum.wrapping_add(u128::from(left) * u128::from(right))
                 })
             };
-            let expected = TokenTag::new([nh(0), nh(2)], length);
-            assert!(tag(&key, &token).matches(&expected), "{length} bytes");
+            assert_eq!(key.nh(&token), [nh(0), nh(2)], "{length} bytes");
         }
         assert!(key.tag(&[0; MAX_TOKEN_LENGTH + 1]).is_none());
+    }
+
+    /// Otherwise whoever reads keys and tags could solve for a text with the same sums.
+    #[test]
+    fn the_sums_are_not_kept() {
+        let key = TagKey::generate().unwrap();
+        let token = [7; 241];
+        let sums = key.nh(&token);
+        let kept = tag(&key, &token).images;
+        for (sum, image) in sums.iter().zip(kept.as_chunks::<2>().0) {
+            let mut block = Block::from(sum.to_le_bytes());
+            key.one_way.encrypt_block(&mut block);
+            let encrypted = u128::from_le_bytes(block.into());
+            let image = u128::from(image[0]) | u128::from(image[1]) << 64;
+            assert_eq!(image, encrypted ^ sum);
+            assert!(image != *sum && image != encrypted);
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ mod tests {
     use crate::{
         Keys, MemoryStore, TokenAuthority, TokenName, VerifiedToken,
         cipher::KeyRing,
-        clock::{Clock as _, ManualClock, Timestamp},
+        clock::{ManualClock, Timestamp},
         jwt::SigningKey,
         session::{SESSION_ID, SessionBody, SessionLayer},
         token::PresentedToken,
@@ -206,13 +206,39 @@ mod tests {
             assert_eq!(response.status(), StatusCode::OK);
             if is_set {
                 clock.set(Timestamp::from_secs(1_800_000_000 + 3600));
-                let inner = authority.inner();
-                inner.sessions.sweep(clock.now(), clock.moment());
             } else {
                 clock.advance(hour);
             }
             let (response, _) = send(&layer, &token, Some(session)).await;
             assert_eq!(response.status(), StatusCode::NOT_FOUND, "set: {is_set}");
         }
+    }
+
+    /// As two layers of one authority may have it, each with a limit of its own.
+    #[tokio::test]
+    async fn a_session_that_finds_no_room_costs_nobody_one() {
+        let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate().unwrap())
+            .build()
+            .unwrap();
+        let token = token(&authority).await;
+        let layer = SessionLayer::new(authority.clone());
+        let narrow = layer.clone().with_sessions_per_token(1);
+        let mut sessions = Vec::new();
+        for _ in 0..2 {
+            let (opened, _) = send(&layer, &token, None).await;
+            sessions.push(opened.headers()[SESSION_ID].clone());
+        }
+        let inner = authority.inner();
+        let in_use = inner.use_session(token.lease(), sessions[1].as_bytes());
+        assert!(in_use.is_some());
+        let (refused, _) = send(&narrow, &token, None).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        for session in sessions {
+            let (response, _) = send(&layer, &token, Some(session)).await;
+            assert_eq!(response.status(), StatusCode::OK);
+        }
+        drop(in_use);
+        let (opened, _) = send(&narrow, &token, None).await;
+        assert_eq!(opened.status(), StatusCode::OK);
     }
 }
