@@ -33,8 +33,7 @@ const FLOORS: [(&str, u8); 16] = [
 /// `error.rs` converts the errors of the floors above it, as `From` implementations have to stand somewhere.
 const EXCEPTIONS: [(&str, &str); 2] = [("error", "cipher"), ("error", "store")];
 
-const CRYPTOGRAPHY: [&str; 9] = [
-    "aes",
+const CRYPTOGRAPHY: [&str; 8] = [
     "aes_gcm",
     "constant_time_eq",
     "getrandom",
