@@ -67,6 +67,8 @@ async fn notify(extensions: Extensions, work: impl Future<Output = ()>) {
     }
 }
 
+// Boxed: rmcp keeps room for the largest of all these futures in each task that it spawns, and copies it
+// several times. What is guarded would take that room more than once.
 macro_rules! calls {
     ($($method:ident($($params:ident: $Params:ty)?) -> $Answer:ty;)*) => {$(
         async fn $method(
@@ -75,7 +77,7 @@ macro_rules! calls {
             context: RequestContext<RoleServer>,
         ) -> Result<$Answer, ErrorData> {
             let extensions = context.extensions.clone();
-            call(extensions, self.handler.$method($($params,)? context)).await
+            call(extensions, Box::pin(self.handler.$method($($params,)? context))).await
         }
     )*};
 }
@@ -84,7 +86,7 @@ macro_rules! notifications {
     ($($method:ident($($params:ident: $Params:ty)?);)*) => {$(
         async fn $method(&self, $($params: $Params,)? context: NotificationContext<RoleServer>) {
             let extensions = context.extensions.clone();
-            notify(extensions, self.handler.$method($($params,)? context)).await;
+            notify(extensions, Box::pin(self.handler.$method($($params,)? context))).await;
         }
     )*};
 }
@@ -124,7 +126,7 @@ impl<H: ServerHandler> ServerHandler for Leased<H> {
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let extensions = context.request_context().extensions.clone();
-        call(extensions, self.handler.listen(context)).await
+        call(extensions, Box::pin(self.handler.listen(context))).await
     }
 
     fn negotiate_initialize(
@@ -159,5 +161,44 @@ impl<H: ServerHandler> ServerHandler for Leased<H> {
 
     fn get_info(&self) -> ServerConfig {
         self.handler.get_info()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: usize = 16 * 1024;
+
+    /// A handler whose calls need a lot of room while they wait.
+    struct Roomy;
+
+    impl ServerHandler for Roomy {
+        async fn call_tool(
+            &self,
+            _params: CallToolRequestParams,
+            _context: RequestContext<RoleServer>,
+        ) -> Result<CallToolResponse, ErrorData> {
+            let room = std::hint::black_box([0_u8; ROOM]);
+            std::future::pending::<()>().await;
+            Err(ErrorData::internal_error(room.len().to_string(), None))
+        }
+    }
+
+    fn size_of_call<H: ServerHandler, F>(
+        _: fn(&'static H, CallToolRequestParams, RequestContext<RoleServer>) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_room_of_a_call_is_not_taken_in_each_task_of_rmcp() {
+        let own =
+            size_of_call::<Roomy, _>(|handler, params, context| handler.call_tool(params, context));
+        assert!(own > ROOM);
+        let leased = size_of_call::<Leased<Roomy>, _>(|handler, params, context| {
+            handler.call_tool(params, context)
+        });
+        assert!(leased < ROOM / 2, "{leased}");
     }
 }
