@@ -8,7 +8,9 @@ use std::io::{self, IsTerminal as _};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _,
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, filter_fn},
+    layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
 
@@ -22,15 +24,14 @@ pub(crate) fn start(filter: &str) -> Result<(), AppError> {
     let filter = EnvFilter::builder()
         .parse(filter)
         .map_err(|error| AppError::usage(format!("not a log filter: {error}")))?;
+    // One filter, of one layer: of two that stand apart, what either of them refuses for good is asked for
+    // again each time, and libraries say a lot that is not shown.
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .with_filter(filter_fn(is_fit));
+        .with_filter(filter.and(filter_fn(is_fit)));
     // Fails only if the process logs already.
-    let _ = tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .try_init();
+    let _ = tracing_subscriber::registry().with(lines).try_init();
     Ok(())
 }
 
