@@ -12,7 +12,7 @@ mod migrations;
 mod worker;
 
 use anyhow::Context as _;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
 use tower_workspace_token_sqlite::SqliteStore;
 
 pub use error::DatabaseError;
@@ -32,7 +32,14 @@ impl Database {
     /// # Errors
     /// The tables are damaged, were made by a newer version, or cannot be written.
     pub fn open(store: &SqliteStore) -> anyhow::Result<Self> {
-        let connect = || store.connection().context("cannot open the database");
+        let connect = || {
+            let connection = store.connection()?;
+            // Else a statement from the cache is planned anew with each use where its table has partial
+            // indices, since a value might fit one of them, and that takes longer than the statement.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+            Ok::<_, anyhow::Error>(connection)
+        };
+        let connect = || connect().context("cannot open the database");
         let mut connection = connect()?;
         migrations::run(&mut connection)
             .with_context(|| format!("cannot use the database {}", store.path().display()))?;
@@ -96,5 +103,34 @@ impl Database {
             work(&snapshot)
         };
         self.reader.run(job).await.map_err(E::from)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_statement_is_planned_once_whatever_its_parameters_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
+        let database = Database::open(&store).unwrap();
+        let planned_again = |connection: &Connection| {
+            let mut planned_again = 0;
+            for workspace in ["acme", "other", "acme"] {
+                // The table has partial indices, which a value may or may not make usable.
+                let sql = "SELECT status, count(*) FROM tasks WHERE workspace = ?1 GROUP BY status";
+                let mut statement = connection.prepare_cached(sql)?;
+                assert!(!statement.exists([workspace])?);
+                planned_again += statement.get_status(StatementStatus::RePrepare);
+            }
+            Ok::<_, DatabaseError>(planned_again)
+        };
+        let by_reader = database.read(move |snapshot| planned_again(snapshot));
+        assert_eq!(by_reader.await.unwrap(), 0);
+        let by_writer = database.write(move |transaction| planned_again(transaction));
+        assert_eq!(by_writer.await.unwrap(), 0);
     }
 }
