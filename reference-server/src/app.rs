@@ -31,7 +31,7 @@ use crate::{
     once::Once,
     people::{accounts::Accounts, setup::SetupFile, transfers},
     progress::Jobs,
-    tasks::Tasks,
+    tasks::{Protocol, Tasks},
     workspaces::{self, Protocols},
 };
 
@@ -105,8 +105,9 @@ impl App {
         }
         let live = Live::default();
         let protocols = Protocols::default();
-        for workspace in database.read(|snapshot| workspaces::list(snapshot)).await? {
-            protocols.set(&workspace.id, workspace.protocol);
+        let legacy = database.read(|snapshot| workspaces::legacy(snapshot));
+        for workspace in legacy.await? {
+            protocols.set(&workspace, Protocol::Legacy);
         }
         Ok(Self {
             shared: Arc::new(Shared {
@@ -235,12 +236,11 @@ impl App {
 
     /// Revokes what a crash in the middle of archiving left alive.
     pub(crate) async fn finish_archiving(&self) -> anyhow::Result<()> {
-        let all = self
+        let archived = self
             .database()
-            .read(|snapshot| workspaces::list(snapshot))
-            .await?;
-        for workspace in all.iter().filter(|workspace| workspace.archived) {
-            self.authority().revoke_all(&workspace.id).await?;
+            .read(|snapshot| workspaces::archived(snapshot));
+        for workspace in archived.await? {
+            self.authority().revoke_all(&workspace).await?;
         }
         Ok(())
     }

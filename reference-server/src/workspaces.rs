@@ -45,6 +45,30 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<WorkspaceInfo>, Databa
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Returns the workspaces that were archived.
+pub(crate) fn archived(connection: &Connection) -> Result<Vec<WorkspaceId>, DatabaseError> {
+    let sql = "SELECT id FROM workspaces WHERE archived_at IS NOT NULL";
+    ids(connection, sql)
+}
+
+/// Returns those that speak the protocol with sessions alone.
+pub(crate) fn legacy(connection: &Connection) -> Result<Vec<WorkspaceId>, DatabaseError> {
+    ids(
+        connection,
+        "SELECT id FROM workspaces WHERE protocol = 'legacy'",
+    )
+}
+
+/// Returns how many there are, archived ones included, and how many of them were archived.
+pub(crate) fn count(connection: &Connection) -> Result<(u64, u64), DatabaseError> {
+    let sql = "SELECT count(*), count(archived_at) FROM workspaces";
+    let row = connection.query_row(sql, [], |row| {
+        Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?))
+    });
+    let (all, archived) = row?;
+    Ok((all.into(), archived.into()))
+}
+
 /// Returns whether there is any workspace but this one.
 pub(crate) fn any_but(
     connection: &Connection,
@@ -204,13 +228,22 @@ impl Protocols {
     }
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<WorkspaceInfo> {
+fn ids(connection: &Connection, sql: &str) -> Result<Vec<WorkspaceId>, DatabaseError> {
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], id_of_column)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn id_of_column(row: &Row<'_>) -> rusqlite::Result<WorkspaceId> {
     let id: String = row.get(0)?;
-    let id = id.parse().map_err(|error| {
+    id.parse().map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-    })?;
+    })
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<WorkspaceInfo> {
     Ok(WorkspaceInfo {
-        id,
+        id: id_of_column(row)?,
         name: row.get(1)?,
         description: row.get(2)?,
         archived: row.get(3)?,
@@ -256,5 +289,29 @@ mod tests {
         for table in tables {
             assert!(CONTENTS.contains(&&*table), "{table} is not emptied");
         }
+    }
+
+    #[tokio::test]
+    async fn archived_ones_and_those_of_the_older_protocol_are_found_among_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
+        let database = Database::open(&store).unwrap();
+        let [live, old, gone]: [WorkspaceId; 3] =
+            ["live", "old", "gone"].map(|id| id.parse().unwrap());
+        let found = database.write(move |transaction| {
+            for id in [&live, &old, &gone] {
+                insert(transaction, id, id.as_str(), 1)?;
+            }
+            let settings = Settings {
+                protocol: Some(Protocol::Legacy),
+                ..Settings::default()
+            };
+            update(transaction, &old, &settings)?;
+            archive(transaction, &gone, 2)?;
+            assert_eq!(archived(transaction)?, [gone]);
+            assert_eq!(legacy(transaction)?, [old]);
+            count(transaction)
+        });
+        assert_eq!(found.await.unwrap(), (3, 1));
     }
 }
