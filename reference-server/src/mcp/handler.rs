@@ -22,7 +22,7 @@ use super::{
 use crate::tasks::Tasks;
 
 /// Serves one session, or, in the era without sessions, one request.
-pub(super) struct AgentHandler {
+pub(crate) struct AgentHandler {
     tasks: Tasks,
     /// Ends with the session, since rmcp drops the handler then.
     pusher: OnceLock<Pusher>,
@@ -71,11 +71,12 @@ impl ServerHandler for AgentHandler {
         _params: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(tools::all()))
+        Ok(ListToolsResult::with_all_items(tools::all().to_vec()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::all().into_iter().find(|tool| tool.name == name)
+        let mut tools = tools::all().iter();
+        tools.find(|tool| tool.name == name).cloned()
     }
 
     async fn call_tool(

@@ -16,6 +16,8 @@ mod update_task_status;
 
 pub(crate) use refusal::NOT_NOW;
 
+use std::sync::LazyLock;
+
 use rmcp::{
     ErrorData, RoleServer,
     handler::server::tool::schema_for_type,
@@ -93,18 +95,22 @@ impl Call<'_> {
 }
 
 /// Returns the list of tools.
-pub(super) fn all() -> Vec<Tool> {
-    vec![
-        describe::<GetWorkspace>(),
-        describe::<GetTask>(),
-        describe::<GetNextTask>(),
-        describe::<ListTasks>(),
-        describe::<CreateTask>(),
-        describe::<UpdateTaskStatus>(),
-        describe::<Reply>(),
-        describe::<DownloadAttachment>(),
-        describe::<GetAttachment>(),
-    ]
+pub(super) fn all() -> &'static [Tool] {
+    // rmcp asks for one of them with each call.
+    static ALL: LazyLock<[Tool; 9]> = LazyLock::new(|| {
+        [
+            describe::<GetWorkspace>(),
+            describe::<GetTask>(),
+            describe::<GetNextTask>(),
+            describe::<ListTasks>(),
+            describe::<CreateTask>(),
+            describe::<UpdateTaskStatus>(),
+            describe::<Reply>(),
+            describe::<DownloadAttachment>(),
+            describe::<GetAttachment>(),
+        ]
+    });
+    &*ALL
 }
 
 /// Calls a tool by its name.
