@@ -11,25 +11,29 @@ mod tools;
 
 pub(crate) use tools::NOT_NOW;
 
+use std::io;
+
 use axum::routing::{MethodRouter, any_service};
-use tower_workspace_token_mcp::{McpService, Protocol};
+use tower_workspace_token_mcp::McpService;
 
 use crate::app::App;
 use handler::AgentHandler;
 use protocol::ByProtocol;
 
+/// Returns what makes the handler of each session, or of each request in the era without them.
+pub(crate) fn handler(
+    app: &App,
+) -> impl Fn() -> io::Result<AgentHandler> + Send + Sync + 'static + use<> {
+    let tasks = app.tasks().clone();
+    move || Ok(AgentHandler::new(tasks.clone()))
+}
+
 /// Returns what is served at each of the three URLs of a workspace. Clones share their sessions.
 pub(crate) fn endpoint(app: &App) -> MethodRouter {
     let service = |protocol| {
-        let tasks = app.tasks().clone();
-        let handler = move || Ok(AgentHandler::new(tasks.clone()));
-        McpService::new(app.authority().clone(), handler)
+        McpService::new(app.authority().clone(), handler(app))
             .with_protocol(protocol)
             .with_observer(app.activity().clone())
     };
-    any_service(ByProtocol {
-        dual: service(Protocol::Dual),
-        legacy: service(Protocol::Legacy),
-        protocols: app.protocols().clone(),
-    })
+    any_service(ByProtocol::new(app.protocols().clone(), service))
 }

@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -12,7 +13,9 @@ use axum::body::Body;
 use http::{Request, Response};
 use tower::Service;
 use tower_workspace_token::VerifiedToken;
-use tower_workspace_token_mcp::{McpResponseBody, McpResponseFuture, McpService};
+use tower_workspace_token_mcp::{
+    McpResponseBody, McpResponseFuture, McpService, Protocol as McpProtocol,
+};
 
 use super::handler::AgentHandler;
 use crate::{tasks::Protocol, workspaces::Protocols};
@@ -20,9 +23,30 @@ use crate::{tasks::Protocol, workspaces::Protocols};
 /// Two services, of which each request reaches one.
 #[derive(Clone)]
 pub(super) struct ByProtocol {
-    pub(super) dual: McpService<AgentHandler>,
-    pub(super) legacy: McpService<AgentHandler>,
-    pub(super) protocols: Protocols,
+    /// Shared, since axum clones a service several times for each request.
+    services: Arc<Services>,
+}
+
+struct Services {
+    dual: McpService<AgentHandler>,
+    legacy: McpService<AgentHandler>,
+    protocols: Protocols,
+}
+
+impl ByProtocol {
+    pub(super) fn new(
+        protocols: Protocols,
+        service: impl Fn(McpProtocol) -> McpService<AgentHandler>,
+    ) -> Self {
+        let services = Services {
+            dual: service(McpProtocol::Dual),
+            legacy: service(McpProtocol::Legacy),
+            protocols,
+        };
+        Self {
+            services: Arc::new(services),
+        }
+    }
 }
 
 impl Service<Request<Body>> for ByProtocol {
@@ -38,10 +62,12 @@ impl Service<Request<Body>> for ByProtocol {
     fn call(&mut self, request: Request<Body>) -> McpResponseFuture {
         // Without a token either of them refuses.
         let token = request.extensions().get::<VerifiedToken>();
-        let protocol = token.map(|token| self.protocols.of(token.workspace()));
-        match protocol.unwrap_or_default() {
-            Protocol::Dual => self.dual.call(request),
-            Protocol::Legacy => self.legacy.call(request),
-        }
+        let services = &*self.services;
+        let protocol = token.map(|token| services.protocols.of(token.workspace()));
+        let service = match protocol.unwrap_or_default() {
+            Protocol::Dual => &services.dual,
+            Protocol::Legacy => &services.legacy,
+        };
+        service.clone().call(request)
     }
 }
