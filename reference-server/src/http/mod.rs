@@ -11,6 +11,8 @@ mod private;
 mod trace;
 mod unserved;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::{Request, State},
@@ -66,14 +68,13 @@ pub(crate) fn router(app: &App, arrivals: Arrivals) -> Router {
         .with_state(Readiness::new(app));
     any_host
         .fallback(by_host)
-        .with_state(hosts)
+        .with_state(Arc::new(hosts))
         .layer(MapRequestLayer::new(move |request: Request| {
             arrivals.identify(request)
         }))
 }
 
 /// What is behind the server's own hosts, behind workspaces' and behind all others.
-#[derive(Clone)]
 struct Hosts {
     app: App,
     own: Router,
@@ -83,19 +84,22 @@ struct Hosts {
 }
 
 /// Sends a request to the router of its host.
-async fn by_host(State(hosts): State<Hosts>, request: Request) -> Response {
+async fn by_host(State(hosts): State<Arc<Hosts>>, request: Request) -> Response {
     let began = SystemClock.moment();
     let (parts, body) = request.into_parts();
     let addresses = hosts.app.addresses();
     let (router, face) = match RequestAddress::of(&parts) {
-        Ok(address) if addresses.is_own(address.host()) => (hosts.own, face(address.path())),
-        Ok(address) if addresses.is_workspace(address.host()) => (hosts.workspace, Face::Mcp),
-        _ => (hosts.foreign, Face::Foreign),
+        Ok(address) if addresses.is_own(address.host()) => (&hosts.own, face(address.path())),
+        Ok(address) if addresses.is_workspace(address.host()) => (&hosts.workspace, Face::Mcp),
+        _ => (&hosts.foreign, Face::Foreign),
     };
     let answer = if hosts.arrivals.is_bypass(&parts.extensions) {
         unserved::bypass().await
     } else {
-        let answer = router.oneshot(Request::from_parts(parts, body)).await;
+        let answer = router
+            .clone()
+            .oneshot(Request::from_parts(parts, body))
+            .await;
         answer.unwrap_or_else(|never| match never {})
     };
     let took = SystemClock.moment().saturating_since(began);

@@ -1,5 +1,5 @@
-//! A span for each request, of words that we know: never the query, never a header, and of the path
-//! only what looks like ours, since a client may put its token anywhere.
+//! A span for each request, of words that we know: never the query, never a header, and of the path only
+//! what looks like ours, since a client may put its token anywhere. Those of agents are there at DEBUG.
 
 use std::time::Duration;
 
@@ -43,7 +43,17 @@ pub(super) fn layer() -> Layer {
 
 fn span(request: &Request<hyper::body::Incoming>) -> Span {
     let (method, path) = (method(request.method()), path(request.uri().path()));
-    tracing::info_span!("request", method, path)
+    match is_of_agents(path) {
+        // Entered and left many times in each of their many calls, and of little use there: what is
+        // logged of one from INFO up is about the database, whoever asked.
+        true => tracing::debug_span!("request", method, path),
+        false => tracing::info_span!("request", method, path),
+    }
+}
+
+/// Returns whether a path is that of the MCP endpoint.
+fn is_of_agents(path: &str) -> bool {
+    path == "/mcp" || path.starts_with("/mcp/")
 }
 
 /// Returns the method by its name, if it is one that has a name.
@@ -81,6 +91,18 @@ fn is_workspace_path(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn agents_have_paths_of_their_own() {
+        for (path, expected) in [
+            ("/mcp", true),
+            ("/mcp/abcdefghijk", true),
+            ("/", false),
+            ("(other)", false),
+        ] {
+            assert_eq!(is_of_agents(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn logs_only_paths_of_our_own() {
