@@ -21,6 +21,7 @@
 //! | `app` | what they all share |
 //! | `data_dir`, `db`, `key_check`, `key_room` | files, tables, keys |
 //! | `backup` | backups and how they come back |
+//! | `bare` | the tools with nothing around them, for a comparison; not in `wst` |
 //! | `bench` | `wst bench`: what validating a token costs on this machine |
 //! | `demo` | `wst serve --demo`: a workspace to look around in, and its scripted agent |
 //! | `progress` | how far long work has come |
@@ -33,6 +34,8 @@ mod api;
 pub mod app;
 mod audit;
 mod backup;
+#[cfg(feature = "bare")]
+pub mod bare;
 mod bench;
 mod caller;
 pub mod cli;
