@@ -11,6 +11,7 @@ mod lease;
 pub(crate) mod liveness;
 pub(crate) mod polls;
 mod pool;
+mod read_mostly;
 mod rotate;
 #[cfg(feature = "session")]
 pub(crate) mod sessions;

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use foldhash::fast::RandomState;
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -20,6 +19,7 @@ use super::{
     lease::Lease,
     liveness::{Cell, Hold},
     pool::Pool,
+    read_mostly::{ReadMostlyMap, read_mostly_map},
 };
 use crate::{
     cipher::KeyRing,
@@ -41,7 +41,7 @@ pub(crate) struct SessionRegistry {
     codec: Codec,
     table: Mutex<Table>,
     /// The sessions whose token's MAC and claims were right, found without either: by the index of its tag.
-    proven: papaya::HashMap<u64, Arc<Session>, RandomState>,
+    proven: ReadMostlyMap<u64, Arc<Session>>,
 }
 
 #[derive(Default)]
@@ -103,7 +103,7 @@ impl SessionRegistry {
         Self {
             codec,
             table: Mutex::default(),
-            proven: papaya::HashMap::default(),
+            proven: read_mostly_map(),
         }
     }
 

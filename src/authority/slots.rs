@@ -9,12 +9,12 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use foldhash::fast::RandomState;
-use papaya::{Compute, Operation, ResizeMode};
+use papaya::{Compute, Operation};
 
 use super::{
     liveness::{Cell, Hold},
     pool::{Pool, Reuse},
+    read_mostly::{ReadMostlyMap, read_mostly_map},
 };
 use crate::{
     clock::Moment,
@@ -25,7 +25,7 @@ use crate::{
 /// The slots that this process has dealt with.
 #[derive(Debug)]
 pub(super) struct SlotTable {
-    workspaces: papaya::HashMap<WorkspaceId, Slots, RandomState>,
+    workspaces: ReadMostlyMap<WorkspaceId, Slots>,
     /// How often everything in memory was doubted at once.
     resyncs: AtomicU64,
 }
@@ -87,13 +87,8 @@ pub(super) struct CurrentToken {
 
 impl Default for SlotTable {
     fn default() -> Self {
-        // Slots are read far more often than made: no read is to look at two tables while one grows.
-        let workspaces = papaya::HashMap::builder()
-            .hasher(RandomState::default())
-            .resize_mode(ResizeMode::Blocking)
-            .build();
         Self {
-            workspaces,
+            workspaces: read_mostly_map(),
             resyncs: AtomicU64::new(0),
         }
     }
