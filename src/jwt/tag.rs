@@ -150,6 +150,17 @@ mod tests {
         }
     }
 
+    /// A token that differs may well have the first word of another's tag.
+    #[test]
+    fn every_bit_of_a_tag_is_compared() {
+        let tag = tag(&TagKey::generate().unwrap(), &[7; 241]);
+        for bit in 0..256 {
+            let mut other = tag;
+            other.sums[bit / 64] ^= 1 << (bit % 64);
+            assert!(!tag.matches(&other) && !other.matches(&tag), "bit {bit}");
+        }
+    }
+
     /// What is shorter than a block is padded with zeros, which have to count.
     #[test]
     fn what_is_padded_with_zeros_is_another_token() {
