@@ -402,9 +402,7 @@ impl Session {
 
     /// Ends another session of the inner service, which has none of ours.
     pub(crate) fn end_stray(&self, inner_id: &HeaderValue) {
-        if let Ok(inner_id) = inner_id.to_str() {
-            (self.on_end)(inner_id);
-        }
+        tell_end(&self.on_end, inner_id);
     }
 
     /// Returns whether the session was opened with the very token of `lease`.
@@ -437,7 +435,7 @@ impl Session {
 
     fn end(&self) {
         self.cell.observe(Self::LIVE + 1);
-        (self.on_end)(self.inner_id_text());
+        tell_end(&self.on_end, &self.inner_id);
     }
 }
 
@@ -476,6 +474,13 @@ impl Drop for SessionUse {
             session.note_use(authority.clock.moment());
         }
         session.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Tells the inner service that its session is over; an id that is no text is none that it knows.
+pub(crate) fn tell_end(on_end: &OnEnd, inner_id: &HeaderValue) {
+    if let Ok(inner_id) = inner_id.to_str() {
+        on_end(inner_id);
     }
 }
 

@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use super::SessionService;
 use crate::authority::{
     TokenAuthority,
-    sessions::{OnEnd, SessionLimits},
+    sessions::{OnEnd, SessionLimits, tell_end},
 };
 
 /// An hour would cut off clients that do not initialize again by themselves; those that do are given less by [`SessionLifetime`].
@@ -78,9 +78,7 @@ impl SessionLayer {
 impl SessionLayer {
     /// Ends a session of the inner service that has none of ours.
     pub(super) fn end_inner(&self, inner_id: &HeaderValue) {
-        if let Ok(inner_id) = inner_id.to_str() {
-            (self.on_end)(inner_id);
-        }
+        tell_end(&self.on_end, inner_id);
     }
 }
 
