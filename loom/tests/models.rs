@@ -105,11 +105,23 @@ mod rotation_that_waits_for_streams {
 
 mod poll_gate_beside_a_rotation {
     use super::*;
-    use poll_gate::{Protocol, nothing_of_the_old_generation_is_left};
+    use poll_gate::{
+        Protocol, nothing_of_the_old_generation_is_left, what_a_poll_wrote_is_seen_by_the_rotation,
+    };
 
     #[test]
     fn lets_nothing_of_the_old_generation_run_once_it_has_returned() {
         assert_holds(nothing_of_the_old_generation_is_left(Protocol::Library));
+    }
+
+    #[test]
+    fn nor_of_a_thread_that_shares_its_stripe() {
+        assert_holds(nothing_of_the_old_generation_is_left(Protocol::Shared));
+    }
+
+    #[test]
+    fn hands_what_was_written_to_the_rotation() {
+        assert_holds(what_a_poll_wrote_is_seen_by_the_rotation());
     }
 
     #[test]

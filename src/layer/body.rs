@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::authority::{
     liveness::{Hold, Registration, Use},
-    polls::POLLS,
+    polls,
 };
 
 /// A body of known length up to this is passed on unguarded: it is over before anybody could cut it.
@@ -106,7 +106,7 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
                 farewell,
             } => {
                 // Entered before the check: a rotation waits for a frame that the check let through.
-                let _poll = POLLS.enter();
+                let _poll = polls::enter();
                 match poll_while_live(inner, hold, registration, cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame)),

@@ -22,7 +22,7 @@ use crate::{
     authority::{
         PendingCheck, VerifiedToken,
         liveness::{Hold, Registration, Use},
-        polls::POLLS,
+        polls,
     },
     rejection::{Rejection, RejectionKind},
 };
@@ -151,7 +151,7 @@ where
                     manners,
                 } => {
                     let verified = ready!(check.as_mut().poll(cx));
-                    let _poll = POLLS.enter();
+                    let _poll = polls::enter();
                     let held = held
                         .take()
                         .expect("the state changes when the check is done");
@@ -176,7 +176,7 @@ where
                 } => {
                     // Until the body is among the waiters: a rotation that finds neither a poll nor a
                     // waiter returns.
-                    let _poll = POLLS.enter();
+                    let _poll = polls::enter();
                     let was_live = hold.is_live();
                     if was_live || may_say_something(registration) {
                         match future.poll(cx) {

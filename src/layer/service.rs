@@ -15,7 +15,7 @@ use super::{
     GuardedBody, ResponseFuture,
     layer::{Admission, Gate},
 };
-use crate::authority::polls::POLLS;
+use crate::authority::polls;
 
 /// The service of a [`WorkspaceTokenLayer`](super::WorkspaceTokenLayer).
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         // Entered before the check, so that a rotation that the check did not see waits for `inner.call`.
-        let _poll = POLLS.enter();
+        let _poll = polls::enter();
         match self.gate.admit(&mut request) {
             Admission::Anonymous(manners) => {
                 ResponseFuture::anonymous(self.inner.call(request), manners)
