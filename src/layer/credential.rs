@@ -3,7 +3,7 @@
 //! The credential stands in `Authorization: Bearer` (RFC 6750 §2.1) or, where that was switched on, in a
 //! query parameter (§2.3). Wherever it stood, it stands there no longer afterwards, also when the request is turned away.
 
-use std::{borrow::Cow, fmt, mem, ops::Range, sync::Arc};
+use std::{borrow::Cow, fmt, mem, ops::Range};
 
 use http::{HeaderMap, HeaderValue, Request, Uri, header::AUTHORIZATION, uri::PathAndQuery};
 use zeroize::Zeroizing;
@@ -16,33 +16,19 @@ use crate::{
 /// The most bytes of a query in which a credential is looked for: what is longer holds none that we gave out.
 const LONGEST_QUERY: usize = 8 * 1024;
 
-/// What a request carried, taken out of it.
-pub(crate) struct Captured {
-    credential: Found,
-    in_query: bool,
-}
-
-/// A [`Captured`] on its way from the scrub layer to the token layer. In a request's extensions nobody
-/// else can read it.
+/// What a request carried, taken out of it. In a request's extensions, on the way from the scrub layer
+/// to the token layer, nobody else can read it.
 #[derive(Clone)]
-pub(crate) struct Kept {
-    credential: Arc<Outcome>,
+pub(crate) struct Captured {
+    credential: Outcome,
     in_query: bool,
 }
 
 type Outcome = Result<Option<Credential>, CredentialProblem>;
 
-enum Found {
-    Here(Outcome),
-    Outside(Arc<Outcome>),
-}
-
 /// The one credential of a request.
-pub(crate) struct Credential {
-    secret: Secret,
-}
-
-enum Secret {
+#[derive(Clone)]
+pub(crate) enum Credential {
     /// The whole header; the token begins at the offset. Moved, not copied.
     Header(HeaderValue, usize),
     /// The target as it came, and where in its query the token stands. Moved, not copied.
@@ -68,7 +54,7 @@ struct Value<'a> {
 impl Captured {
     #[inline]
     pub(crate) fn as_result(&self) -> Result<Option<&Credential>, Rejection> {
-        match self.outcome() {
+        match &self.credential {
             Ok(credential) => Ok(credential.as_ref()),
             Err(problem) => Err(Rejection::new(RejectionKind::MalformedCredential(*problem))),
         }
@@ -79,36 +65,11 @@ impl Captured {
         self.in_query
     }
 
-    /// Makes it fit for the extensions of a request.
-    pub(crate) fn keep(self) -> Kept {
-        let credential = match self.credential {
-            Found::Here(outcome) => Arc::new(outcome),
-            Found::Outside(outcome) => outcome,
-        };
-        Kept {
-            credential,
-            in_query: self.in_query,
-        }
-    }
-
     /// Joins what an outer layer took out: two credentials are one too many, wherever each was found.
-    fn join(self, outer: Kept) -> Self {
-        let in_query = outer.in_query || self.in_query;
-        let credential = match (&*outer.credential, self.outcome()) {
-            (_, Ok(None)) | (Err(_), _) => Found::Outside(outer.credential),
-            (Ok(None), _) | (_, Err(_)) => self.credential,
-            (Ok(Some(_)), Ok(Some(_))) => Found::Here(Err(CredentialProblem::Repeated)),
-        };
+    fn join(self, outer: Self) -> Self {
         Self {
-            credential,
-            in_query,
-        }
-    }
-
-    fn outcome(&self) -> &Outcome {
-        match &self.credential {
-            Found::Here(outcome) => outcome,
-            Found::Outside(outcome) => outcome,
+            credential: combine(outer.credential, self.credential),
+            in_query: outer.in_query || self.in_query,
         }
     }
 }
@@ -117,19 +78,19 @@ impl Credential {
     /// Returns the bytes of the token as they were sent.
     #[inline]
     pub(crate) fn expose_secret(&self) -> &[u8] {
-        match &self.secret {
-            Secret::Header(value, offset) => &value.as_bytes()[*offset..],
-            Secret::Query(target, place) => {
+        match self {
+            Self::Header(value, offset) => &value.as_bytes()[*offset..],
+            Self::Query(target, place) => {
                 let query = target.query().unwrap_or_default();
                 query.as_bytes().get(place.clone()).unwrap_or_default()
             }
-            Secret::Unescaped(value) => value,
+            Self::Unescaped(value) => value,
         }
     }
 
     /// Returns whether it stood in the query.
     pub(crate) fn is_from_query(&self) -> bool {
-        !matches!(self.secret, Secret::Header(..))
+        !matches!(self, Self::Header(..))
     }
 
     /// Returns the rejection of what is no token at all, but a variable that the client left empty or as it is.
@@ -146,32 +107,29 @@ impl Credential {
 /// Takes the credential out of a request, and what an outer scrub layer captured.
 ///
 /// The request is looked through even so: the outer layer may know of fewer places.
+#[inline]
 pub(crate) fn capture<B>(request: &mut Request<B>, query_parameter: Option<&str>) -> Captured {
-    let outer = request.extensions_mut().remove::<Kept>();
-    let in_header = take_header(request.headers_mut());
-    let here = match query_parameter {
-        None => Captured {
-            credential: Found::Here(in_header),
-            in_query: false,
-        },
-        Some(name) => {
-            let in_query = take_query(request, name);
-            Captured {
-                in_query: !matches!(in_query, Ok(None)),
-                credential: Found::Here(combine(in_header, in_query)),
-            }
-        }
+    let outer = request.extensions_mut().remove::<Captured>();
+    let mut here = Captured {
+        credential: take_header(request.headers_mut()),
+        in_query: false,
     };
+    if let Some(name) = query_parameter {
+        let in_query = take_query(request, name);
+        here.in_query = !matches!(in_query, Ok(None));
+        here.credential = combine(here.credential, in_query);
+    }
     match outer {
         Some(outer) => here.join(outer),
         None => here,
     }
 }
 
-fn combine(in_header: Outcome, in_query: Outcome) -> Outcome {
-    match (in_header?, in_query?) {
+/// Returns the one credential of two places.
+fn combine(one: Outcome, other: Outcome) -> Outcome {
+    match (one?, other?) {
         (Some(_), Some(_)) => Err(CredentialProblem::Repeated),
-        (header, query) => Ok(header.or(query)),
+        (one, other) => Ok(one.or(other)),
     }
 }
 
@@ -191,8 +149,7 @@ fn take_header(headers: &mut HeaderMap) -> Outcome {
         headers.insert(AUTHORIZATION, value);
         return Ok(None);
     };
-    let secret = Secret::Header(value, offset);
-    Ok(Some(Credential { secret }))
+    Ok(Some(Credential::Header(value, offset)))
 }
 
 /// Returns where the token begins in `Bearer <token>`; the scheme's case does not count (RFC 9110 §11.1).
@@ -237,11 +194,10 @@ fn take_query<B>(request: &mut Request<B>, name: &str) -> Outcome {
     let Some((place, unescaped)) = found? else {
         return Ok(None);
     };
-    let secret = match (unescaped, target.path_and_query) {
-        (Some(unescaped), _) => Some(Secret::Unescaped(unescaped)),
-        (None, target) => target.map(|target| Secret::Query(target, place)),
-    };
-    Ok(secret.map(|secret| Credential { secret }))
+    Ok(match (unescaped, target.path_and_query) {
+        (Some(unescaped), _) => Some(Credential::Unescaped(unescaped)),
+        (None, target) => target.map(|target| Credential::Query(target, place)),
+    })
 }
 
 /// axum keeps the URI as it came in an extension, where handlers (and logs) find it.
@@ -473,9 +429,9 @@ fn variable_name(credential: &[u8]) -> Option<&str> {
     is_name.then(|| std::str::from_utf8(name).ok())?
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for Captured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").finish_non_exhaustive()
+        f.debug_struct("Captured").finish_non_exhaustive()
     }
 }
 

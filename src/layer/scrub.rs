@@ -63,7 +63,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         let captured = capture(&mut request, self.query_parameter);
-        request.extensions_mut().insert(captured.keep());
+        request.extensions_mut().insert(captured);
         self.inner.call(request)
     }
 }
