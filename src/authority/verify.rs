@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::{
     Inner, TokenAuthority,
     lease::{Lease, VerifiedToken},
+    liveness::Hold,
     slots::{Current, CurrentToken, KnownSlot},
 };
 use crate::{
@@ -25,13 +26,13 @@ use crate::{
 
 /// What a check came to without waiting.
 #[derive(Debug)]
-pub(crate) enum Verdict<T> {
+pub(crate) enum Verdict {
     /// It takes a look at the store.
     Pending(Box<PendingCheck>),
     /// The token is not valid.
     Rejected(Rejection),
-    /// The token is valid, and this is what was made of it.
-    Verified(T),
+    /// The token is valid, and was given away.
+    Verified,
 }
 
 /// A token whose MAC and claims are right, still to be compared with the store.
@@ -57,22 +58,23 @@ impl TokenAuthority {
         workspace: &WorkspaceId,
         presented: PresentedToken<'_>,
     ) -> Result<VerifiedToken, Rejection> {
-        match self.verify_now(workspace, presented, |token| token) {
+        let mut verified = None;
+        match self.verify_now(workspace, presented, |token, _| verified = Some(token)) {
             Verdict::Pending(check) => self.settle(check).await,
             Verdict::Rejected(rejection) => Err(rejection),
-            Verdict::Verified(token) => Ok(token),
+            Verdict::Verified => Ok(verified.expect("a valid token is given away")),
         }
     }
 
-    /// Checks as far as memory goes. A token that is valid is given to `accept` where it is made: it is
-    /// large, and would otherwise be copied from hand to hand.
+    /// Checks as far as memory goes. A token that is valid is given to `accept` where it is made, once, with
+    /// its hold beside it: it is large, and would otherwise be copied from hand to hand.
     #[inline]
-    pub(crate) fn verify_now<T>(
+    pub(crate) fn verify_now(
         &self,
         workspace: &WorkspaceId,
         presented: PresentedToken<'_>,
-        accept: impl FnOnce(VerifiedToken) -> T,
-    ) -> Verdict<T> {
+        mut accept: impl FnMut(VerifiedToken, Hold),
+    ) -> Verdict {
         let token = presented.expose_secret();
         if !self.inner.workspace_tokens.begins_as_ours(token) {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
@@ -80,13 +82,10 @@ impl TokenAuthority {
         let Some(tag) = self.inner.memory.tag_key.tag(token) else {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
         };
-        let mut accept = Some(accept);
-        let accepted = self.inner.recall(workspace, &tag, &mut accept);
-        match (accepted, accept) {
-            (Some(accepted), _) => Verdict::Verified(accepted),
-            (None, None) => unreachable!("only a token that is recalled is accepted"),
-            (None, Some(accept)) => self.inner.examine(workspace, token, tag).map(accept),
+        if self.inner.recall(workspace, token, &tag, &mut accept) {
+            return Verdict::Verified;
         }
+        self.inner.examine(workspace, token, tag, accept)
     }
 
     /// Checks against the store.
@@ -100,24 +99,38 @@ impl TokenAuthority {
 
 impl Inner {
     /// Finds the slot of `workspace` whose remembered token has this tag: the fast path.
+    ///
+    /// A token that has the tag of one that was minted here is that one, claims and all; at first sight
+    /// it shows by its MAC that it was signed with a key that is in force.
     #[inline]
-    fn recall<T>(
-        &self,
+    fn recall(
+        self: &Arc<Self>,
         workspace: &WorkspaceId,
+        presented: &[u8],
         tag: &TokenTag,
-        accept: &mut Option<impl FnOnce(VerifiedToken) -> T>,
-    ) -> Option<T> {
-        self.memory.slots.find(workspace, |known| {
+        accept: &mut impl FnMut(VerifiedToken, Hold),
+    ) -> bool {
+        let accepted = self.memory.slots.find(workspace, |known| {
             let current = known.current.as_ref()?;
             let token = current.token.as_ref()?;
-            let holds =
-                token.tag.matches(tag) && token.is_proven() && self.is_fresh(known, current);
+            let is_it = token.tag.matches(tag) && (token.is_proven() || self.has_signed(presented));
+            // The doubts after the MAC: keys that are replaced raise them.
+            let holds = is_it && self.is_fresh(known, current);
             let hold = holds.then(|| known.hold(current))??;
-            let accept = accept.take()?;
+            token.prove();
             let key = SlotKey::new(*workspace, known.name);
             let lease = Lease::new(key, token.id, current.generation, hold);
-            Some(accept(VerifiedToken::new(lease)))
-        })
+            accept(VerifiedToken::new(lease), hold);
+            Some(())
+        });
+        accepted.is_some()
+    }
+
+    /// Checks the MAC alone.
+    #[inline(never)]
+    fn has_signed(self: &Arc<Self>, token: &[u8]) -> bool {
+        self.start_housekeeping();
+        self.workspace_tokens.has_signed(token)
     }
 
     /// Checks MAC and claims, and asks memory what they are worth.
@@ -126,7 +139,8 @@ impl Inner {
         workspace: &WorkspaceId,
         token: &[u8],
         tag: TokenTag,
-    ) -> Verdict<VerifiedToken> {
+        mut accept: impl FnMut(VerifiedToken, Hold),
+    ) -> Verdict {
         let resyncs = self.memory.slots.resyncs();
         let Some(claims) = self.open(token) else {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
@@ -139,15 +153,21 @@ impl Inner {
         let settled = self.memory.slots.look(&key, |known| {
             self.compare_with_memory(known, &key, &claims, &tag)
         });
-        settled.flatten().unwrap_or_else(|| {
-            Verdict::Pending(Box::new(PendingCheck {
+        match settled.flatten() {
+            Some(Ok(verified)) => {
+                let hold = verified.lease().hold();
+                accept(verified, hold);
+                Verdict::Verified
+            }
+            Some(Err(rejection)) => Verdict::Rejected(rejection),
+            None => Verdict::Pending(Box::new(PendingCheck {
                 key,
                 claims,
                 tag,
                 resyncs,
                 presented: Zeroizing::new(token.to_vec()),
-            }))
-        })
+            })),
+        }
     }
 
     pub(super) fn open(&self, token: &[u8]) -> Option<WorkspaceClaims> {
@@ -165,10 +185,10 @@ impl Inner {
         key: &SlotKey,
         claims: &WorkspaceClaims,
         tag: &TokenTag,
-    ) -> Option<Verdict<VerifiedToken>> {
+    ) -> Option<Result<VerifiedToken, Rejection>> {
         if claims.generation.number() < known.cell().generation() {
             let superseded = Rejection::superseded_token(*key, claims.generation);
-            return Some(Verdict::Rejected(superseded));
+            return Some(Err(superseded));
         }
         let current = known.current.as_ref()?;
         if current.generation != claims.generation || !self.is_fresh(known, current) {
@@ -179,12 +199,9 @@ impl Inner {
                 let hold = known.hold(current)?;
                 token.prove();
                 let lease = Lease::new(*key, token.id, current.generation, hold);
-                Some(Verdict::Verified(VerifiedToken::new(lease)))
+                Some(Ok(VerifiedToken::new(lease)))
             }
-            _ => {
-                let unknown = Rejection::invalid_token(TokenProblem::Unknown);
-                Some(Verdict::Rejected(unknown))
-            }
+            _ => Some(Err(Rejection::invalid_token(TokenProblem::Unknown))),
         }
     }
 
@@ -280,16 +297,6 @@ impl Inner {
             Freshness::Immediate => None,
             Freshness::Lease { duration, .. } => Some(duration.min(self.max_staleness)),
             Freshness::Unwatched => Some(self.max_staleness),
-        }
-    }
-}
-
-impl<T> Verdict<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Verdict<U> {
-        match self {
-            Self::Pending(check) => Verdict::Pending(check),
-            Self::Rejected(rejection) => Verdict::Rejected(rejection),
-            Self::Verified(verified) => Verdict::Verified(change(verified)),
         }
     }
 }

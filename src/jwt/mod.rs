@@ -123,6 +123,20 @@ impl Codec {
     ///
     /// Of the payload's characters the MAC says all there is to say: we have signed none outside of the alphabet.
     pub(crate) fn open(&self, token: &[u8]) -> Result<Payload, NotOurs> {
+        let payload = self.signed_payload(token)?;
+        URL_SAFE_NO_PAD
+            .decode(payload)
+            .map(|json| Payload(Zeroizing::new(json)))
+            .map_err(|_| NotOurs)
+    }
+
+    /// Returns whether a key of the ring has signed `token`.
+    pub(crate) fn has_signed(&self, token: &[u8]) -> bool {
+        self.signed_payload(token).is_ok()
+    }
+
+    /// Returns the payload as it was sent, once header and MAC are right.
+    fn signed_payload<'t>(&self, token: &'t [u8]) -> Result<&'t [u8], NotOurs> {
         if token.len() > MAX_TOKEN_LENGTH {
             return Err(NotOurs);
         }
@@ -138,13 +152,8 @@ impl Codec {
         if URL_SAFE_NO_PAD.decode_slice_unchecked(signature, &mut mac) != Ok(32) {
             return Err(NotOurs);
         }
-        if !signer.mac.verifies(input, &mac) {
-            return Err(NotOurs);
-        }
-        URL_SAFE_NO_PAD
-            .decode(payload)
-            .map(|json| Payload(Zeroizing::new(json)))
-            .map_err(|_| NotOurs)
+        let is_right = signer.mac.verifies(input, &mac);
+        is_right.then_some(payload).ok_or(NotOurs)
     }
 
     /// Returns the keys that tokens of this kind verify with, the one that signs first.

@@ -9,18 +9,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
     Farewell, GuardedBody,
-    layer::{Gate, Manners, ResourceMetadata, Responder},
+    layer::{Gate, Manners, PendingAdmission, ResourceMetadata, Responder},
 };
 use crate::{
     authority::{
-        PendingCheck, VerifiedToken,
+        VerifiedToken,
         liveness::{Hold, Registration, Use},
         polls,
     },
@@ -77,13 +77,16 @@ where
     }
 
     pub(super) fn checking(
-        check: Box<PendingCheck>,
+        pending: PendingAdmission,
         service: S,
         request: Request<ReqBody>,
         gate: Arc<Gate>,
-        resource_metadata: ResourceMetadata,
         manners: Manners,
     ) -> Self {
+        let PendingAdmission {
+            check,
+            resource_metadata,
+        } = pending;
         let authority = gate.authority().clone();
         let check = Box::pin(async move { authority.settle(check).await });
         let held = Box::new(Held {
@@ -180,9 +183,14 @@ where
                     let was_live = hold.is_live();
                     if was_live || may_say_something(registration) {
                         match future.poll(cx) {
-                            Poll::Ready(Ok(response)) => {
-                                if is_answer(*hold, response.extensions()) {
-                                    return Poll::Ready(Ok(guard(response, *hold, *manners)));
+                            Poll::Ready(Ok(mut response)) => {
+                                let farewell = take_farewell(&mut response);
+                                if hold.is_live() || farewell.is_some() {
+                                    manners.apply(response.headers_mut());
+                                    let farewell = farewell.map(|farewell| farewell.0);
+                                    let guarded = response
+                                        .map(|body| GuardedBody::guarded(body, *hold, farewell));
+                                    return Poll::Ready(Ok(guarded));
                                 }
                             }
                             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -247,9 +255,14 @@ fn may_say_something(registration: &Option<Registration>) -> bool {
         .is_some_and(|registration| !registration.is_dismissed())
 }
 
-/// Returns whether a response may go out as it is.
-fn is_answer(hold: Hold, extensions: &Extensions) -> bool {
-    hold.is_live() || extensions.get::<Farewell>().is_some()
+/// Takes out what marks a response as the inner service's own last words.
+#[inline]
+fn take_farewell<B>(response: &mut Response<B>) -> Option<Farewell> {
+    // Hardly any response has extensions.
+    if response.extensions().is_empty() {
+        return None;
+    }
+    response.extensions_mut().remove::<Farewell>()
 }
 
 /// Joins the waiters.
@@ -262,19 +275,6 @@ fn wait(hold: Hold, registration: &mut Option<Registration>, cx: &Context<'_>) {
         // It ended while we registered: nobody else may wake us.
         cx.waker().wake_by_ref();
     }
-}
-
-#[inline]
-fn guard<B: Body<Data = Bytes>>(
-    response: Response<B>,
-    hold: Hold,
-    manners: Manners,
-) -> Response<GuardedBody<B>> {
-    let (mut parts, body) = response.into_parts();
-    let farewell = parts.extensions.remove::<Farewell>();
-    manners.apply(&mut parts.headers);
-    let body = GuardedBody::guarded(body, hold, farewell.map(|farewell| farewell.0));
-    Response::from_parts(parts, body)
 }
 
 impl<S, ReqBody> fmt::Debug for ResponseFuture<S, ReqBody>

@@ -4,7 +4,7 @@ use std::{fmt, mem, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{CACHE_CONTROL, ORIGIN, REFERRER_POLICY, WWW_AUTHENTICATE},
 };
 use tower_layer::Layer;
@@ -49,10 +49,16 @@ pub(super) struct Gate {
 pub(super) enum Admission {
     /// There is no credential and none is needed.
     Anonymous(Manners),
-    Pending(Box<PendingCheck>, ResourceMetadata, Manners),
+    Pending(Box<PendingAdmission>, Manners),
     Rejected(Box<Response<Bytes>>),
-    /// The token is in the request's extensions.
-    Verified(Hold, Manners),
+    /// The token is in the request's extensions, and its hold where the caller wanted it.
+    Verified(Manners),
+}
+
+/// What is left to do where memory could not decide.
+pub(super) struct PendingAdmission {
+    pub(super) check: Box<PendingCheck>,
+    pub(super) resource_metadata: ResourceMetadata,
 }
 
 /// What the response says beside its own content.
@@ -160,41 +166,47 @@ impl Gate {
     }
 
     /// Takes the credential out of a request and decides about it.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Admission {
+    ///
+    /// The hold of a valid token goes to `hold` at once: each hand that it went through with the rest would
+    /// wait for the one before.
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, hold: &mut Option<Hold>) -> Admission {
         let captured = capture(request, self.query_parameter);
         let manners = Manners {
             no_trace: captured.was_in_query(),
         };
         // Apart from the request, which is read while a token is put into them.
         let mut extensions = mem::take(request.extensions_mut());
-        let admission = self
-            .decide(request, &mut extensions, &captured, manners)
-            .unwrap_or_else(|rejection| {
-                let response = self.responder.reject(rejection, None, manners);
-                Admission::Rejected(Box::new(response))
-            });
+        let accept = |token: VerifiedToken, held: Hold| {
+            *hold = Some(held);
+            extensions.insert(token);
+        };
+        let (Ok(admission) | Err(admission)) = self.decide(request, &captured, accept, manners);
         *request.extensions_mut() = extensions;
         admission
     }
 
+    /// Decides; an error is what a request comes to that is turned away before a token counts.
+    #[inline]
     fn decide<B>(
         &self,
         request: &Request<B>,
-        extensions: &mut Extensions,
         captured: &Captured,
+        accept: impl FnMut(VerifiedToken, Hold),
         manners: Manners,
-    ) -> Result<Admission, Rejection> {
+    ) -> Result<Admission, Admission> {
+        let turned_away = |rejection| self.turn_away(rejection, None, manners);
         let headers = request.headers();
-        let address = RequestAddress::read(request.uri(), headers, request.version())?;
-        self.check_host(&address)?;
+        let address =
+            RequestAddress::read(request.uri(), headers, request.version()).map_err(turned_away)?;
+        self.check_host(&address).map_err(turned_away)?;
         let resolved = self.resolver.resolve(&address);
         if self.is_optional && is_open_to_all(&resolved, captured) {
-            self.check_origin(headers, &address)?;
+            self.check_origin(headers, &address).map_err(turned_away)?;
             return Ok(Admission::Anonymous(manners));
         }
-        let workspace = resolved?;
-        self.check_origin(headers, &address)?;
-        let credential = captured.as_result()?;
+        let workspace = resolved.map_err(turned_away)?;
+        self.check_origin(headers, &address).map_err(turned_away)?;
+        let credential = captured.as_result().map_err(turned_away)?;
         // A scrub layer may take out more than this layer accepts.
         let credential = credential
             .filter(|credential| self.query_parameter.is_some() || !credential.is_from_query());
@@ -203,35 +215,35 @@ impl Gate {
                 return Ok(Admission::Anonymous(manners));
             }
             let missing = Rejection::new(RejectionKind::MissingCredential);
-            return Ok(self.turn_away(missing, &address, manners));
+            return Err(self.turn_away(missing, Some(&address), manners));
         };
         let presented = PresentedToken::new(credential.expose_secret());
-        let accept = |token: VerifiedToken| {
-            let hold = token.lease().hold();
-            extensions.insert(token);
-            hold
-        };
-        let admission = match self.authority.verify_now(&workspace, presented, accept) {
-            Verdict::Verified(hold) => Admission::Verified(hold, manners),
+        match self.authority.verify_now(&workspace, presented, accept) {
+            Verdict::Verified => Ok(Admission::Verified(manners)),
             Verdict::Pending(check) => {
-                Admission::Pending(check, self.resource_metadata(&address), manners)
+                let resource_metadata = self.resource_metadata(&address);
+                let pending = Box::new(PendingAdmission {
+                    check,
+                    resource_metadata,
+                });
+                Ok(Admission::Pending(pending, manners))
             }
             Verdict::Rejected(rejection) => {
                 let rejection = credential.placeholder().unwrap_or(rejection);
-                self.turn_away(rejection, &address, manners)
+                Err(self.turn_away(rejection, Some(&address), manners))
             }
-        };
-        Ok(admission)
+        }
     }
 
-    /// Answers a request whose address is known.
+    /// Answers a request that is turned away; it is told of the resource where its address is one.
+    #[inline(never)]
     fn turn_away(
         &self,
         rejection: Rejection,
-        address: &RequestAddress<'_>,
+        address: Option<&RequestAddress<'_>>,
         manners: Manners,
     ) -> Admission {
-        let metadata = self.resource_metadata(address);
+        let metadata = address.and_then(|address| self.resource_metadata(address));
         let response = self
             .responder
             .reject(rejection, metadata.as_deref(), manners);
@@ -333,7 +345,7 @@ impl Responder {
 
 impl Manners {
     /// Keeps an answer to a URL that held a credential out of caches and `Referer` headers.
-    #[inline]
+    #[inline(always)]
     pub(super) fn apply(self, headers: &mut HeaderMap) {
         if self.no_trace {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

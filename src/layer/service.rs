@@ -46,21 +46,24 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         // Entered before the check, so that a rotation that the check did not see waits for `inner.call`.
         let _poll = polls::enter();
-        match self.gate.admit(&mut request) {
+        let mut hold = None;
+        match self.gate.admit(&mut request, &mut hold) {
             Admission::Anonymous(manners) => {
                 ResponseFuture::anonymous(self.inner.call(request), manners)
             }
-            Admission::Pending(check, resource_metadata, manners) => {
+            Admission::Pending(pending, manners) => {
                 // The service that was polled ready goes with the request; a fresh clone stays.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
                 let gate = Arc::clone(&self.gate);
-                ResponseFuture::checking(check, ready, request, gate, resource_metadata, manners)
+                ResponseFuture::checking(*pending, ready, request, gate, manners)
             }
             Admission::Rejected(response) => ResponseFuture::rejected(response),
-            Admission::Verified(hold, manners) => {
-                let future = self.inner.call(request);
-                ResponseFuture::running(future, hold, self.gate.responder().clone(), manners)
+            Admission::Verified(manners) => {
+                let hold = hold.expect("a token that was verified has a hold");
+                let responder = self.gate.responder().clone();
+                // Nothing between the call and its place in the future, so that it is written there at once.
+                ResponseFuture::running(self.inner.call(request), hold, responder, manners)
             }
         }
     }
