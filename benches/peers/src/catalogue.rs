@@ -17,8 +17,7 @@ use crate::{
         cached::{self, Opaque, Remembered},
         decode::Decode,
         gate::Gate,
-        jwt_authorizer, oauth2_resource_server,
-        ours::{self, FirstSight},
+        jwt_authorizer, oauth2_resource_server, ours,
         oxitoken_pipeline::Oxitoken,
         passthrough::PassThroughLayer,
         static_bearer::StaticBearer,
@@ -98,26 +97,22 @@ fn gauges(world: &World) -> Vec<Entry> {
 
 /// This library, for tokens that nobody has presented before.
 fn first_sight(world: &Arc<World>) -> Vec<Entry> {
-    let lane = |by| {
-        let world = Arc::clone(world);
-        ServiceLane::anew(move |count| {
-            let (service, residents) = ours::first_sight(&world, by, count);
-            (service, residents.iter().map(Resident::request).collect())
-        })
-    };
+    let requests = |residents: Vec<Resident>| residents.iter().map(Resident::request).collect();
+    let (service, rotate) = ours::rotated(world, DISTINCT);
+    let rotated = ServiceLane::anew(move |count| (service.clone(), requests(rotate(count))));
+    let world = Arc::clone(world);
+    let read = ServiceLane::anew(move |count| {
+        let (service, residents) = ours::of_another_issuer(&world, count);
+        (service, requests(residents))
+    });
     let group = Group::FullVerification;
     vec![
-        ours(
-            "ours-cold",
-            group,
-            "first sight, slot in memory",
-            lane(FirstSight::ByTheIssuer),
-        ),
+        ours("ours-cold", group, "first sight, slot in memory", rotated),
         ours(
             "ours-cold-store",
             group,
             "first sight, row read and opened",
-            lane(FirstSight::ByAnother),
+            read,
         )
         .noting("decrypts the row as well"),
     ]

@@ -132,14 +132,18 @@ impl World {
 
     /// Issues a token for each of `count` workspaces.
     pub fn tokens_of_many(&self, authority: &TokenAuthority, count: usize) -> Vec<Resident> {
-        (0..count)
-            .map(|number| {
-                let workspace = format!("w{number:010}");
-                let id = workspace.parse().expect("letters and digits");
-                let token = issue(&self.runtime, authority, &id, &TokenName::primary());
-                Resident { workspace, token }
-            })
-            .collect()
+        let name = TokenName::primary();
+        residents(count, |id| issue(&self.runtime, authority, id, &name))
+    }
+
+    /// Rotates the tokens of the first `count` of these workspaces.
+    pub fn rotated_of_many(&self, authority: &TokenAuthority, count: usize) -> Vec<Resident> {
+        let name = TokenName::primary();
+        residents(count, |id| {
+            let rotation = authority.rotate(id, &name);
+            let receipt = self.runtime.block_on(rotation).expect("a live token");
+            receipt.token.expose_secret().to_owned()
+        })
     }
 }
 
@@ -189,6 +193,16 @@ pub fn forge(token: &str) -> String {
     let place = bytes.len() - 20;
     bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
     String::from_utf8(bytes).expect("tokens are ASCII")
+}
+
+/// Makes `count` workspaces, each with the token that `token_of` has for it.
+fn residents(count: usize, token_of: impl Fn(&WorkspaceId) -> String) -> Vec<Resident> {
+    let workspaces = (0..count).map(|number| format!("w{number:010}"));
+    let resident = |workspace: String| {
+        let token = token_of(&workspace.parse().expect("letters and digits"));
+        Resident { workspace, token }
+    };
+    workspaces.map(resident).collect()
 }
 
 fn issue(

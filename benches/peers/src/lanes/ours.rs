@@ -1,5 +1,7 @@
 //! This library, as an application puts it together.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
@@ -22,15 +24,6 @@ const QUERY_PARAMETER: &str = "token";
 
 /// The layer with all that an application on the internet turns on around it.
 pub type Everything<S> = CredentialScrub<WorkspaceTokenService<S>>;
-
-/// Who sees the tokens of a cold lane for the first time.
-#[derive(Clone, Copy, Debug)]
-pub enum FirstSight {
-    /// The authority that issued them: it knows the slots.
-    ByTheIssuer,
-    /// Another one over the same store: it knows nothing.
-    ByAnother,
-}
 
 /// The handler behind the layer.
 pub fn handler() -> Handler {
@@ -72,20 +65,31 @@ pub fn with_session(
     (service, session.expect("a session was opened"))
 }
 
-/// Makes tokens that nobody has presented yet, each of a workspace of its own, and the service that will
-/// see them first.
-pub fn first_sight(
+/// Makes a service that has been running, and what rotates up to `most` of its tokens: then nobody has
+/// presented them yet, each of a workspace of its own.
+pub fn rotated(
+    world: &Arc<World>,
+    most: usize,
+) -> (
+    WorkspaceTokenService<Handler>,
+    impl Fn(usize) -> Vec<Resident> + use<>,
+) {
+    let authority = authority(MemoryStore::new(), &world.keys);
+    let service = by_host(&authority, handler());
+    world.tokens_of_many(&authority, most);
+    let world = Arc::clone(world);
+    let rotate = move |count| world.rotated_of_many(&authority, count);
+    (service, rotate)
+}
+
+/// Makes tokens of which this service has only the rows.
+pub fn of_another_issuer(
     world: &World,
-    by: FirstSight,
     count: usize,
 ) -> (WorkspaceTokenService<Handler>, Vec<Resident>) {
     let store = MemoryStore::new();
-    let issuer = authority(store.clone(), &world.keys);
-    let residents = world.tokens_of_many(&issuer, count);
-    let checker = match by {
-        FirstSight::ByTheIssuer => issuer,
-        FirstSight::ByAnother => authority(store, &world.keys),
-    };
+    let residents = world.tokens_of_many(&authority(store.clone(), &world.keys), count);
+    let checker = authority(store, &world.keys);
     (by_host(&checker, handler()), residents)
 }
 
