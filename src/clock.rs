@@ -3,11 +3,7 @@
 //! Wall-clock time ([`Timestamp`]) is for claims and records; leases and freshness use a monotonic
 //! [`Moment`], so that a clock that is set back neither revives nor kills anything.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// A source of time.
 ///
@@ -18,6 +14,18 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the monotonic time, which never goes back.
     fn moment(&self) -> Moment;
+
+    /// Returns the wall-clock time as of a few milliseconds ago, where that is faster than [`now`](Self::now).
+    ///
+    /// For what is checked on every request and measured in seconds.
+    fn recent(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// Returns the monotonic time as of a few milliseconds ago, where that is faster than [`moment`](Self::moment).
+    fn recent_moment(&self) -> Moment {
+        self.moment()
+    }
 }
 
 /// A wall-clock time: milliseconds since 1970-01-01T00:00:00Z, never before it.
@@ -84,20 +92,62 @@ impl Moment {
     }
 }
 
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
-    fn now(&self) -> Timestamp {
-        // A clock before 1970 is broken; the epoch then serves as well as any time.
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Timestamp(since_epoch.as_millis().try_into().unwrap_or(u64::MAX))
+/// Linux keeps the time of its last tick, at most ten milliseconds ago, where it is read in a few nanoseconds.
+#[cfg(target_os = "linux")]
+mod system {
+    use super::{Clock, Duration, Moment, SystemClock, Timestamp};
+    use rustix::time::{ClockId, clock_gettime};
+
+    impl Clock for SystemClock {
+        fn now(&self) -> Timestamp {
+            timestamp(ClockId::Realtime)
+        }
+
+        fn moment(&self) -> Moment {
+            Moment(since_zero(ClockId::Monotonic))
+        }
+
+        fn recent(&self) -> Timestamp {
+            timestamp(ClockId::RealtimeCoarse)
+        }
+
+        fn recent_moment(&self) -> Moment {
+            Moment(since_zero(ClockId::MonotonicCoarse))
+        }
     }
 
+    fn timestamp(clock: ClockId) -> Timestamp {
+        let since_epoch = since_zero(clock).as_millis();
+        Timestamp(since_epoch.try_into().unwrap_or(u64::MAX))
+    }
+
+    fn since_zero(clock: ClockId) -> Duration {
+        // A clock before 1970 is broken; the epoch then serves as well as any time.
+        Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use super::{Clock, Moment, SystemClock, Timestamp};
+    use std::{
+        sync::OnceLock,
+        time::{Instant, SystemTime, UNIX_EPOCH},
+    };
+
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
-    fn moment(&self) -> Moment {
-        static START: OnceLock<Instant> = OnceLock::new();
-        Moment(Instant::now().saturating_duration_since(*START.get_or_init(Instant::now)))
+    impl Clock for SystemClock {
+        fn now(&self) -> Timestamp {
+            // As on Linux: a clock before 1970 is broken.
+            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+            let since_epoch = since_epoch.unwrap_or_default().as_millis();
+            Timestamp(since_epoch.try_into().unwrap_or(u64::MAX))
+        }
+
+        fn moment(&self) -> Moment {
+            static START: OnceLock<Instant> = OnceLock::new();
+            Moment(Instant::now().saturating_duration_since(*START.get_or_init(Instant::now)))
+        }
     }
 }
 
@@ -108,6 +158,14 @@ impl<C: Clock> Clock for Arc<C> {
 
     fn moment(&self) -> Moment {
         C::moment(self)
+    }
+
+    fn recent(&self) -> Timestamp {
+        C::recent(self)
+    }
+
+    fn recent_moment(&self) -> Moment {
+        C::recent_moment(self)
     }
 }
 
@@ -169,6 +227,18 @@ mod tests {
     fn the_monotonic_clock_does_not_go_back() {
         let earlier = SystemClock.moment();
         assert!(SystemClock.moment() >= earlier);
+    }
+
+    /// Both are told by one clock, or a session would be opened and used in different times.
+    #[test]
+    fn recently_is_just_before_now() {
+        let (recent, recent_moment) = (SystemClock.recent(), SystemClock.recent_moment());
+        let (now, moment) = (SystemClock.now(), SystemClock.moment());
+        assert!(moment >= recent_moment);
+        let second = Duration::from_secs(1);
+        assert!(moment.saturating_since(recent_moment) < second);
+        // The wall clock may be set meanwhile, but hardly by more than that.
+        assert!(recent <= now.saturating_add(second) && now <= recent.saturating_add(second));
     }
 
     #[test]

@@ -254,7 +254,7 @@ impl Inner {
     ///
     /// Unknown, foreign, expired and ended are one answer.
     pub(crate) fn use_session(&self, lease: &Lease, presented: &[u8]) -> Option<SessionUse> {
-        let moment = self.clock.moment();
+        let moment = self.clock.recent_moment();
         let tag = self.memory.tag_key.tag(presented)?;
         let session = match self.sessions.recall(&tag) {
             Some(session) => session,
@@ -263,7 +263,7 @@ impl Inner {
         if !session.is_of(lease) {
             return None;
         }
-        if session.is_over(self.clock.now(), moment) {
+        if session.is_over(self.clock.recent(), moment) {
             self.sessions.end(&session);
             return None;
         }
@@ -424,7 +424,11 @@ impl Session {
     }
 
     fn note_use(&self, moment: Moment) {
-        self.last_used.fetch_max(millis(moment), Ordering::SeqCst);
+        let moment = millis(moment);
+        // Loaded first: most calls of a busy session come within one tick of the clock.
+        if self.last_used.load(Ordering::SeqCst) < moment {
+            self.last_used.fetch_max(moment, Ordering::SeqCst);
+        }
     }
 
     /// Returns whether the token ended before the last call of this already: a rotation of this
@@ -471,7 +475,7 @@ impl Drop for SessionUse {
         if self.took_time
             && let Some(authority) = session.authority.upgrade()
         {
-            session.note_use(authority.clock.moment());
+            session.note_use(authority.clock.recent_moment());
         }
         session.open.fetch_sub(1, Ordering::SeqCst);
     }
