@@ -1,12 +1,13 @@
 //! The service of the layer: changes session tokens into the inner service's ids.
 
 use std::{
+    mem,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{Extensions, Method, Request, Response, header::Entry};
 use http_body::Body;
 use tower_service::Service;
 
@@ -34,37 +35,52 @@ impl<S> SessionService<S> {
     /// Checks the request's session and makes it one that the inner service understands.
     fn admit<B>(&self, request: &mut Request<B>) -> Result<Exchange, Rejection> {
         if is_modern(request) {
-            lease_of(request)?;
+            lease_of(request.extensions())?;
             request.headers_mut().remove(SESSION_ID);
             return Ok(Exchange::Strip {
                 layer: Arc::clone(&self.layer),
             });
         }
-        let lease = lease_of(request)?;
-        match one_session_id(request.headers())? {
-            Some(presented) => {
+        // Apart from the request, whose header is changed while the token is read.
+        let mut extensions = mem::take(request.extensions_mut());
+        let exchange = self.enter_session(request, &mut extensions);
+        *request.extensions_mut() = extensions;
+        exchange
+    }
+
+    fn enter_session<B>(
+        &self,
+        request: &mut Request<B>,
+        extensions: &mut Extensions,
+    ) -> Result<Exchange, Rejection> {
+        let lease = lease_of(extensions)?;
+        let ends = request.method() == Method::DELETE;
+        let needs_one = ends || request.method() == Method::GET;
+        // One look for it, to read the session's token and to put the inner id into its place. There is none
+        // where a request has as many headers as fit, which no client's has.
+        let entry = request.headers_mut().try_entry(SESSION_ID);
+        match entry.map_err(|_| Rejection::new(RejectionKind::UnknownSession))? {
+            Entry::Occupied(presented) if presented.iter().nth(1).is_some() => {
+                Err(Rejection::new(RejectionKind::RepeatedSession))
+            }
+            Entry::Occupied(mut header) => {
                 let authority = self.layer.authority.inner();
                 let in_use = authority
-                    .use_session(lease, presented.as_bytes())
+                    .use_session(lease, header.get().as_bytes())
                     .ok_or_else(|| Rejection::new(RejectionKind::UnknownSession))?;
-                let inner_id = in_use.session().inner_id().clone();
-                let presented = request.headers_mut().insert(SESSION_ID, inner_id);
-                let handle = SessionHandle::new(in_use.session());
-                request.extensions_mut().insert(handle);
+                let presented = header.insert(in_use.session().inner_id().clone());
+                extensions.insert(SessionHandle::new(in_use.session()));
                 Ok(Exchange::Keep {
                     in_use,
-                    presented: presented.expect("it was read a moment ago"),
-                    ends: request.method() == Method::DELETE,
+                    presented,
+                    ends,
                 })
             }
-            None if matches!(*request.method(), Method::GET | Method::DELETE) => {
-                Err(Rejection::new(RejectionKind::MissingSession))
-            }
-            None => Ok(Exchange::Open {
+            Entry::Vacant(_) if needs_one => Err(Rejection::new(RejectionKind::MissingSession)),
+            Entry::Vacant(_) => Ok(Exchange::Open {
                 layer: Arc::clone(&self.layer),
                 lease: Box::new(lease.clone()),
-                lifetime: request
-                    .extensions()
+                lifetime: extensions
                     .get::<SessionLifetime>()
                     .map(|lifetime| lifetime.0),
             }),
@@ -93,18 +109,9 @@ where
     }
 }
 
-fn lease_of<B>(request: &Request<B>) -> Result<&Lease, Rejection> {
-    let token = request.extensions().get::<VerifiedToken>();
+fn lease_of(extensions: &Extensions) -> Result<&Lease, Rejection> {
+    let token = extensions.get::<VerifiedToken>();
     token
         .map(VerifiedToken::lease)
         .ok_or_else(|| Rejection::new(RejectionKind::Misconfigured))
-}
-
-fn one_session_id(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Rejection> {
-    let mut values = headers.get_all(SESSION_ID).iter();
-    let first = values.next();
-    match values.next() {
-        None => Ok(first),
-        Some(_) => Err(Rejection::new(RejectionKind::RepeatedSession)),
-    }
 }
