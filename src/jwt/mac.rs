@@ -21,6 +21,9 @@ use zeroize::Zeroizing;
 /// The bytes of a block of SHA-256.
 const BLOCK: usize = 64;
 
+/// Where the length stands in the last block.
+const LENGTH_AT: usize = BLOCK - 8;
+
 /// The state that SHA-256 begins with (FIPS 180-4 §5.3.3).
 const INITIAL_STATE: [u32; 8] = [
     0x6a09_e667,
@@ -78,14 +81,17 @@ fn digest_from(state: &[u32; 8], input: &[u8]) -> [u8; 32] {
     let mut state = Zeroizing::new(*state);
     let (blocks, rest) = input.as_chunks::<BLOCK>();
     compress256(&mut state, blocks);
-    let mut padded = Zeroizing::new([[0; BLOCK]; 2]);
-    padded.as_flattened_mut()[..rest.len()].copy_from_slice(rest);
-    padded.as_flattened_mut()[rest.len()] = 0x80;
+    // One block, used twice if need be: each byte is wiped by itself, which takes its time.
+    let mut last = Zeroizing::new([[0; BLOCK]]);
+    last[0][..rest.len()].copy_from_slice(rest);
+    last[0][rest.len()] = 0x80;
+    if rest.len() >= LENGTH_AT {
+        compress256(&mut state, &*last);
+        last[0] = [0; BLOCK];
+    }
     let bits = 8 * (BLOCK as u64 + input.len() as u64);
-    // The one bit and the length take nine bytes at least.
-    let last = usize::from(rest.len() + 9 > BLOCK);
-    padded[last][BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
-    compress256(&mut state, &padded[..=last]);
+    last[0][LENGTH_AT..].copy_from_slice(&bits.to_be_bytes());
+    compress256(&mut state, &*last);
     let mut digest = [0; 32];
     for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(*state) {
         *bytes = word.to_be_bytes();
