@@ -400,12 +400,9 @@ fn hex(digit: u8) -> Result<u8, CredentialProblem> {
 
 fn with_query(uri: &Uri, query: &str) -> Uri {
     let path = uri.path();
-    let mut path_and_query = String::with_capacity(path.len() + 1 + query.len());
-    path_and_query.push_str(path);
-    if !query.is_empty() {
-        path_and_query.push('?');
-        path_and_query.push_str(query);
-    }
+    // As large as it gets, or it would be given another allocation to be shared by.
+    let mark = if query.is_empty() { "" } else { "?" };
+    let path_and_query = [path, mark, query].concat();
     // The remaining characters were part of a valid URI before. Should they not be one, the path alone is safe.
     let clean =
         PathAndQuery::try_from(path_and_query).unwrap_or_else(|_| PathAndQuery::from_static("/"));
