@@ -11,7 +11,7 @@ use tower::{Layer as _, Service};
 
 use crate::{
     inner::{Answer, Handler, Reading, Sessions, Streaming},
-    lane::{CheckLane, Entry, Lane, ServiceLane},
+    lane::{BATCH, CheckLane, Entry, Lane, ServiceLane},
     lanes::{
         async_require, axum_jwt_auth,
         cached::{self, Opaque, Remembered},
@@ -28,12 +28,6 @@ use crate::{
 
 /// The lane that all others are compared with unless their requests are of another kind.
 pub const BARE: &str = "bare";
-
-/// The same in batches of [`DISTINCT`].
-const BARE_DISTINCT: &str = "bare-distinct";
-
-/// How many tokens are verified at once as if they had never been seen, and how many different ones there are.
-const DISTINCT: usize = 256;
 
 /// How many requests are timed at once where each is large.
 const FEW: usize = 8;
@@ -72,12 +66,6 @@ fn gauges(world: &World) -> Vec<Entry> {
         )
         .against(BARE),
         gauge(
-            BARE_DISTINCT,
-            "no layer, in larger batches",
-            ServiceLane::warm(open, good()),
-        )
-        .in_batches_of(DISTINCT),
-        gauge(
             "bare-query",
             "no layer, token in the query",
             ServiceLane::warm(open, queries(world)),
@@ -98,7 +86,7 @@ fn gauges(world: &World) -> Vec<Entry> {
 /// This library, for tokens that nobody has presented before.
 fn first_sight(world: &Arc<World>) -> Vec<Entry> {
     let requests = |residents: Vec<Resident>| residents.iter().map(Resident::request).collect();
-    let (service, rotate) = ours::rotated(world, DISTINCT);
+    let (service, rotate) = ours::rotated(world, BATCH);
     let rotated = ServiceLane::anew(move |count| (service.clone(), requests(rotate(count))));
     let world = Arc::clone(world);
     let read = ServiceLane::anew(move |count| {
@@ -117,7 +105,7 @@ fn first_sight(world: &Arc<World>) -> Vec<Entry> {
         .noting("decrypts the row as well"),
     ]
     .into_iter()
-    .map(|entry| entry.against(BARE_DISTINCT).in_batches_of(DISTINCT))
+    .map(|entry| entry.against(BARE))
     .collect()
 }
 
@@ -129,7 +117,7 @@ fn verifying_peers(world: &World) -> anyhow::Result<Vec<Entry>> {
     let resource_server = oauth2_resource_server::layer(world)?.layer(handler);
     let peers = Peers {
         group: Group::FullVerification,
-        tokens: world.tokens_of_one_workspace(DISTINCT),
+        tokens: world.tokens_of_one_workspace(BATCH),
         note: "",
     };
     let entries = [
@@ -421,14 +409,10 @@ impl Peers {
         let good = ServiceLane::warm(service.clone(), good);
         let forged = ServiceLane::warm(service, bearers(&forged));
         let forged_id = format!("{id}-forged");
-        let good = Entry::new(id, self.group, label, good).noting(self.note);
-        let good = if self.tokens.len() == DISTINCT {
-            good.against(BARE_DISTINCT).in_batches_of(DISTINCT)
-        } else {
-            good.against(BARE)
-        };
         [
-            good,
+            Entry::new(id, self.group, label, good)
+                .against(BARE)
+                .noting(self.note),
             Entry::new(&forged_id, Group::Rejection, label, forged)
                 .against(BARE)
                 .refusing(),

@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// How many requests are timed at once: enough for the clock not to count, few enough for the cache.
-const BATCH: usize = 64;
+/// Where every token is to be verified, each has another one.
+pub const BATCH: usize = 64;
 
 /// A lane and what a table says about it.
 #[expect(missing_debug_implementations, reason = "a lane holds closures")]
