@@ -15,14 +15,15 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the monotonic time, which never goes back.
     fn moment(&self) -> Moment;
 
-    /// Returns the wall-clock time as of a few milliseconds ago, where that is faster than [`now`](Self::now).
+    /// Returns the wall-clock time as of a moment ago, where that is faster than [`now`](Self::now).
     ///
-    /// For what is checked on every request and measured in seconds.
+    /// For what is checked on every request and measured in seconds: within a second of the end of what
+    /// it measures, this library asks for the exact time.
     fn recent(&self) -> Timestamp {
         self.now()
     }
 
-    /// Returns the monotonic time as of a few milliseconds ago, where that is faster than [`moment`](Self::moment).
+    /// Returns the monotonic time as of a moment ago, where that is faster than [`moment`](Self::moment).
     fn recent_moment(&self) -> Moment {
         self.moment()
     }
@@ -92,7 +93,8 @@ impl Moment {
     }
 }
 
-/// Linux keeps the time of its last tick, at most ten milliseconds ago, where it is read in a few nanoseconds.
+/// Linux keeps the time of its last tick, which was one to ten milliseconds ago unless the machine stood
+/// still, where it is read in a few nanoseconds.
 #[cfg(target_os = "linux")]
 mod system {
     use super::{Clock, Duration, Moment, SystemClock, Timestamp};
@@ -182,6 +184,7 @@ mod manual {
     pub struct ManualClock {
         wall_millis: AtomicU64,
         monotonic_millis: AtomicU64,
+        lag_millis: AtomicU64,
     }
 
     impl ManualClock {
@@ -190,7 +193,14 @@ mod manual {
             Self {
                 wall_millis: now.as_millis().into(),
                 monotonic_millis: 0.into(),
+                lag_millis: 0.into(),
             }
+        }
+
+        /// Lets [`recent`](Clock::recent) and [`recent_moment`](Clock::recent_moment) be this far behind.
+        pub fn set_lag(&self, lag: Duration) {
+            let lag = lag.as_millis() as u64;
+            self.lag_millis.store(lag, Ordering::SeqCst);
         }
 
         /// Moves both the wall-clock and the monotonic time forward.
@@ -215,6 +225,16 @@ mod manual {
             Moment::from_start(Duration::from_millis(
                 self.monotonic_millis.load(Ordering::SeqCst),
             ))
+        }
+
+        fn recent(&self) -> Timestamp {
+            let lag = self.lag_millis.load(Ordering::SeqCst);
+            Timestamp::from_millis(self.now().as_millis().saturating_sub(lag))
+        }
+
+        fn recent_moment(&self) -> Moment {
+            let lag = Duration::from_millis(self.lag_millis.load(Ordering::SeqCst));
+            Moment::from_start(self.moment().since_start().saturating_sub(lag))
         }
     }
 }

@@ -31,6 +31,9 @@ use crate::{
 /// How far in the future `iat` may lie: clocks of several nodes differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
+/// How far the last tick of a clock is trusted to be behind it: a virtual machine may have stood still.
+const LONGEST_LAG: Duration = Duration::from_secs(1);
+
 static CELLS: Pool<Cell> = Pool::new();
 
 /// Ends what a session is bound to: called once, with the inner service's own session id.
@@ -206,7 +209,8 @@ impl Inner {
         let (now, moment) = (self.clock.now(), self.clock.moment());
         let claims = SessionClaims {
             workspace: *lease.workspace(),
-            expires_at: now.saturating_add(limits.lifetime),
+            // In whole seconds, as the token says it: the session ends with that.
+            expires_at: Timestamp::from_secs(now.saturating_add(limits.lifetime).as_secs()),
             generation: lease.generation(),
             issued_at: now,
             session_id: id,
@@ -226,7 +230,7 @@ impl Inner {
             expires_at: claims.expires_at,
             expires_at_moment: moment.saturating_add(limits.lifetime),
             idle: limits.idle,
-            last_used: AtomicU64::new(millis(moment)),
+            last_used: AtomicU64::new(millis(self.clock.recent_moment())),
             open: AtomicUsize::new(0),
             cell,
             token: lease.hold(),
@@ -254,7 +258,6 @@ impl Inner {
     ///
     /// Unknown, foreign, expired and ended are one answer.
     pub(crate) fn use_session(&self, lease: &Lease, presented: &[u8]) -> Option<SessionUse> {
-        let moment = self.clock.recent_moment();
         let tag = self.memory.tag_key.tag(presented)?;
         let session = match self.sessions.recall(&tag) {
             Some(session) => session,
@@ -263,7 +266,11 @@ impl Inner {
         if !session.is_of(lease) {
             return None;
         }
-        if session.is_over(self.clock.recent(), moment) {
+        let (mut now, mut moment) = (self.clock.recent(), self.clock.recent_moment());
+        if session.ends_soon(now, moment) {
+            (now, moment) = (self.clock.now(), self.clock.moment());
+        }
+        if session.is_over(now, moment) {
             self.sessions.end(&session);
             return None;
         }
@@ -417,6 +424,12 @@ impl Session {
         let is_idle =
             !self.is_in_use() && moment.saturating_since(Moment::from_start(used)) > self.idle;
         is_idle || moment >= self.expires_at_moment || now >= self.expires_at
+    }
+
+    /// Returns whether the last tick of the clock is not enough to tell whether the session is too old.
+    fn ends_soon(&self, now: Timestamp, moment: Moment) -> bool {
+        now.saturating_add(LONGEST_LAG) >= self.expires_at
+            || moment.saturating_add(LONGEST_LAG) >= self.expires_at_moment
     }
 
     fn is_in_use(&self) -> bool {

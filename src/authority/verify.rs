@@ -287,7 +287,7 @@ impl Inner {
             .memory
             .confirmed()
             .map_or(current.read_at, |confirmed| confirmed.max(current.read_at));
-        self.clock.recent_moment().saturating_since(confirmed) <= bound
+        self.clock.moment().saturating_since(confirmed) <= bound
     }
 
     /// Returns how long memory is trusted after its last confirmation; `None` is forever.

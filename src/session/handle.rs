@@ -90,7 +90,7 @@ mod tests {
     use crate::{
         Keys, MemoryStore, TokenAuthority, TokenName, VerifiedToken,
         cipher::KeyRing,
-        clock::{ManualClock, Timestamp},
+        clock::{Clock as _, ManualClock, Timestamp},
         jwt::SigningKey,
         session::{SESSION_ID, SessionBody, SessionLayer},
         token::PresentedToken,
@@ -189,28 +189,37 @@ mod tests {
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
     }
 
+    /// To the second of its token's `exp`, whenever in a second it began and however late the last tick was.
     #[tokio::test]
     async fn a_session_ends_on_time_by_either_clock() {
-        for is_set in [false, true] {
-            let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000)));
+        let began = Timestamp::from_millis(1_800_000_000_700);
+        let hour = Duration::from_secs(3600);
+        for (is_set, lag) in [(false, 0), (false, 900), (true, 0), (true, 900)] {
+            let clock = Arc::new(ManualClock::new(began));
+            clock.set_lag(Duration::from_millis(lag));
             let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate().unwrap())
                 .clock(Arc::clone(&clock))
                 .build()
                 .unwrap();
             let token = token(&authority).await;
-            let hour = Duration::from_secs(3600);
-            let layer = SessionLayer::new(authority.clone()).with_lifetime(hour);
+            let layer = SessionLayer::new(authority.clone())
+                .with_lifetime(hour)
+                .with_idle_timeout(2 * hour);
             let (opened, _) = send(&layer, &token, None).await;
             let session = opened.headers()[SESSION_ID].clone();
-            let (response, _) = send(&layer, &token, Some(session.clone())).await;
-            assert_eq!(response.status(), StatusCode::OK);
-            if is_set {
-                clock.set(Timestamp::from_secs(1_800_000_000 + 3600));
-            } else {
-                clock.advance(hour);
+            let exp = Timestamp::from_secs(1_800_000_000 + 3600);
+            for (millis, expected) in [(-1, StatusCode::OK), (0, StatusCode::NOT_FOUND)] {
+                let time = Timestamp::from_millis(exp.as_millis().strict_add_signed(millis));
+                if is_set {
+                    clock.set(time);
+                } else {
+                    clock.advance(Duration::from_millis(
+                        time.as_millis() - clock.now().as_millis(),
+                    ));
+                }
+                let (response, _) = send(&layer, &token, Some(session.clone())).await;
+                assert_eq!(response.status(), expected, "set: {is_set}, lag: {lag}");
             }
-            let (response, _) = send(&layer, &token, Some(session)).await;
-            assert_eq!(response.status(), StatusCode::NOT_FOUND, "set: {is_set}");
         }
     }
 
