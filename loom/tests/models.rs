@@ -2,7 +2,7 @@
 
 use liveness_models::{
     explore::Explored,
-    models::{cold_check, drain, new_life, observe, poll_gate, wake_up},
+    models::{cold_check, drain, new_life, observe, poll_gate, stripes, wake_up},
 };
 
 #[track_caller]
@@ -105,23 +105,11 @@ mod rotation_that_waits_for_streams {
 
 mod poll_gate_beside_a_rotation {
     use super::*;
-    use poll_gate::{
-        Protocol, nothing_of_the_old_generation_is_left, what_a_poll_wrote_is_seen_by_the_rotation,
-    };
+    use poll_gate::{Protocol, nothing_of_the_old_generation_is_left};
 
     #[test]
     fn lets_nothing_of_the_old_generation_run_once_it_has_returned() {
         assert_holds(nothing_of_the_old_generation_is_left(Protocol::Library));
-    }
-
-    #[test]
-    fn nor_of_a_thread_that_shares_its_stripe() {
-        assert_holds(nothing_of_the_old_generation_is_left(Protocol::Shared));
-    }
-
-    #[test]
-    fn hands_what_was_written_to_the_rotation() {
-        assert_holds(what_a_poll_wrote_is_seen_by_the_rotation());
     }
 
     #[test]
@@ -142,6 +130,36 @@ mod poll_gate_beside_a_rotation {
     fn would_if_the_accesses_were_not_sequentially_consistent() {
         assert_caught(nothing_of_the_old_generation_is_left(
             Protocol::WeakAccesses,
+        ));
+    }
+}
+
+mod stripe_of_the_gate {
+    use super::*;
+    use stripes::{
+        Protocol, Write, a_stripe_is_empty_when_nobody_is_in_it,
+        what_a_poll_wrote_is_seen_by_the_rotation,
+    };
+
+    #[test]
+    fn counts_the_polls_of_all_who_share_it() {
+        assert_holds(a_stripe_is_empty_when_nobody_is_in_it(Protocol::Library));
+    }
+
+    #[test]
+    fn would_lose_a_poll_if_two_took_it_for_their_own() {
+        assert_caught(a_stripe_is_empty_when_nobody_is_in_it(Protocol::BothOwn));
+    }
+
+    #[test]
+    fn hands_what_was_written_to_the_rotation() {
+        assert_holds(what_a_poll_wrote_is_seen_by_the_rotation(Write::Library));
+    }
+
+    #[test]
+    fn would_not_hand_over_what_is_written_after_leaving() {
+        assert_caught(what_a_poll_wrote_is_seen_by_the_rotation(
+            Write::AfterLeaving,
         ));
     }
 }

@@ -81,7 +81,7 @@ pub(super) struct Current {
 pub(super) struct CurrentToken {
     pub(super) tag: TokenTag,
     pub(super) id: TokenId,
-    /// Whether the token was presented here and its MAC and claims were found right.
+    /// Whether the token was presented here and its MAC was found right.
     is_proven: AtomicBool,
 }
 
@@ -321,7 +321,7 @@ impl CurrentToken {
         }
     }
 
-    /// Remembers a token whose MAC and claims are right.
+    /// Remembers a token whose MAC is right.
     pub(super) fn proven(tag: TokenTag, id: TokenId) -> Self {
         Self {
             is_proven: AtomicBool::new(true),
@@ -333,7 +333,7 @@ impl CurrentToken {
         self.is_proven.load(Ordering::Acquire)
     }
 
-    /// Notes that the token's MAC and claims are right.
+    /// Notes that the token's MAC is right.
     #[inline]
     pub(super) fn prove(&self) {
         // Loaded first: each request comes by here, and one alone has to write.

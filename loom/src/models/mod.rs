@@ -5,5 +5,6 @@ pub mod drain;
 pub mod new_life;
 pub mod observe;
 pub mod poll_gate;
+pub mod stripes;
 pub mod wake_up;
 mod woken;

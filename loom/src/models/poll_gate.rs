@@ -23,8 +23,6 @@ pub enum Protocol {
     CheckBeforeEnter,
     /// Broken: leave, then register.
     RegisterAfterLeave,
-    /// The library, for a thread that shares its stripe with others.
-    Shared,
     /// Broken: the library's order, with accesses that are not sequentially consistent.
     WeakAccesses,
 }
@@ -50,30 +48,6 @@ pub fn nothing_of_the_old_generation_is_left(protocol: Protocol) -> Explored {
     }
 }
 
-/// *Once a rotation has seen every stripe empty, it sees what the polls of the old generation wrote.*
-pub fn what_a_poll_wrote_is_seen_by_the_rotation() -> Explored {
-    explore(|| {
-        let process = Arc::new(Process::new());
-        let hold = process.cell.hold(OLD);
-        let call = {
-            let process = Arc::clone(&process);
-            thread::spawn(move || {
-                let _poll = process.polls.enter(Seat::Own(0));
-                let is_live = hold.is_live();
-                if is_live {
-                    process.written.store(1, Ordering::Relaxed);
-                }
-                is_live
-            })
-        };
-        process.rotate();
-        let has_returned = process.has_returned.load(Ordering::SeqCst) == 1;
-        let seen = process.written.load(Ordering::Relaxed) == 1;
-        let has_written = call.join().unwrap();
-        !has_returned || seen == has_written
-    })
-}
-
 const OLD: u64 = 1;
 const NEW: u64 = 2;
 
@@ -81,7 +55,6 @@ struct Process {
     polls: Polls<2>,
     cell: &'static Cell,
     has_returned: AtomicU64,
-    written: AtomicU64,
 }
 
 impl Process {
@@ -92,7 +65,6 @@ impl Process {
             polls: Polls::new(array::from_fn(|_| Stripe::new(AtomicU64::new(0)))),
             cell,
             has_returned: AtomicU64::new(0),
-            written: AtomicU64::new(0),
         }
     }
 
@@ -125,10 +97,7 @@ impl Process {
         registration: &mut Option<Registration>,
     ) -> bool {
         let checked_before = protocol == Protocol::CheckBeforeEnter && hold.is_live();
-        let poll = self.polls.enter(match protocol {
-            Protocol::Shared => Seat::Shared(1),
-            _ => Seat::Own(0),
-        });
+        let poll = self.polls.enter(Seat::Own(0));
         let is_live = match protocol {
             Protocol::CheckBeforeEnter => checked_before,
             _ => hold.is_live(),
