@@ -19,6 +19,7 @@ use rmcp::{
     model::*,
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
+use tower_workspace_token::{authority::Lease, session::SessionHandle};
 
 use crate::{
     Protocol, answer,
@@ -38,17 +39,33 @@ impl<H> Leased<H> {
     }
 }
 
+/// What ends a call before it is done. Taken out of its request, which goes on to the handler.
+struct Bounds {
+    lease: Lease,
+    session: Option<SessionHandle>,
+}
+
+impl Bounds {
+    /// Returns those of a request with these extensions; `None` if it came past the token layer.
+    fn of(extensions: &Extensions) -> Option<Self> {
+        Some(Self {
+            lease: verified_token_in(extensions)?.lease().clone(),
+            session: session_in(extensions).cloned(),
+        })
+    }
+}
+
 /// Runs a call under the lease of its request, and in its session, if it has one.
 async fn call<T>(
-    extensions: Extensions,
+    bounds: Option<Bounds>,
     work: impl Future<Output = Result<T, ErrorData>>,
 ) -> Result<T, ErrorData> {
-    let Some(token) = verified_token_in(&extensions) else {
+    let Some(Bounds { lease, session }) = bounds else {
         return Err(answer::misconfigured());
     };
     let ended = || Err(answer::token_ended());
-    let work = token.lease().guard(work);
-    let result = match session_in(&extensions) {
+    let work = lease.guard(work);
+    let result = match session {
         // Nobody reads the answer to a call whose session was ended.
         Some(session) => session.guard(work).await.flatten(),
         None => work.await,
@@ -57,10 +74,10 @@ async fn call<T>(
 }
 
 /// Runs the handling of a notification, to which there is no answer, under the lease of its request.
-async fn notify(extensions: Extensions, work: impl Future<Output = ()>) {
-    if let Some(token) = verified_token_in(&extensions) {
-        let work = token.lease().guard(work);
-        match session_in(&extensions) {
+async fn notify(bounds: Option<Bounds>, work: impl Future<Output = ()>) {
+    if let Some(Bounds { lease, session }) = bounds {
+        let work = lease.guard(work);
+        match session {
             Some(session) => _ = session.guard(work).await,
             None => _ = work.await,
         }
@@ -76,8 +93,8 @@ macro_rules! calls {
             $($params: $Params,)?
             context: RequestContext<RoleServer>,
         ) -> Result<$Answer, ErrorData> {
-            let extensions = context.extensions.clone();
-            call(extensions, Box::pin(self.handler.$method($($params,)? context))).await
+            let bounds = Bounds::of(&context.extensions);
+            call(bounds, Box::pin(self.handler.$method($($params,)? context))).await
         }
     )*};
 }
@@ -85,8 +102,8 @@ macro_rules! calls {
 macro_rules! notifications {
     ($($method:ident($($params:ident: $Params:ty)?);)*) => {$(
         async fn $method(&self, $($params: $Params,)? context: NotificationContext<RoleServer>) {
-            let extensions = context.extensions.clone();
-            notify(extensions, Box::pin(self.handler.$method($($params,)? context))).await;
+            let bounds = Bounds::of(&context.extensions);
+            notify(bounds, Box::pin(self.handler.$method($($params,)? context))).await;
         }
     )*};
 }
@@ -125,8 +142,8 @@ impl<H: ServerHandler> ServerHandler for Leased<H> {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let extensions = context.request_context().extensions.clone();
-        call(extensions, Box::pin(self.handler.listen(context))).await
+        let bounds = Bounds::of(&context.request_context().extensions);
+        call(bounds, Box::pin(self.handler.listen(context))).await
     }
 
     fn negotiate_initialize(
