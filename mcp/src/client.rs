@@ -32,7 +32,6 @@ pub(crate) fn session_lifetime(envelope: &Envelope, headers: &HeaderMap) -> Dura
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use http::HeaderValue;
 
     use super::*;
@@ -42,7 +41,7 @@ mod tests {
         let body = format!(
             r#"{{"id":1,"method":"initialize","params":{{"clientInfo":{{"name":"{client}"}}}}}}"#
         );
-        let message = Message::read(&Bytes::from(body));
+        let message = Message::read(body.as_bytes());
         let mut headers = HeaderMap::new();
         if let Some(agent) = agent {
             headers.insert(USER_AGENT, HeaderValue::from_static(agent));

@@ -2,10 +2,15 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use rmcp::model::{ProtocolVersion, RequestId};
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{
+        IgnoredAny, IntoDeserializer as _,
+        value::{self, StrDeserializer},
+    },
+};
 use serde_json::value::RawValue;
 
 use crate::body::NotRead;
@@ -42,14 +47,17 @@ pub(crate) struct Envelope {
 }
 
 impl Message {
-    pub(crate) fn read(body: &Bytes) -> Self {
+    pub(crate) fn read(body: &[u8]) -> Self {
+        let Ok(body) = str::from_utf8(body) else {
+            return Self::NotJson;
+        };
         // An array would pass for a struct whose fields it lists in order.
-        let is_object = body.trim_ascii_start().starts_with(b"{");
-        let wire = is_object.then(|| serde_json::from_slice::<Wire<'_>>(body));
-        match wire {
-            Some(Ok(wire)) => Self::Envelope(wire.into()),
-            _ if serde_json::from_slice::<&RawValue>(body).is_ok() => Self::NotJsonRpc,
-            _ => Self::NotJson,
+        let is_object = body.trim_ascii_start().starts_with('{');
+        let envelope = is_object.then(|| Envelope::read(body)).flatten();
+        match envelope {
+            Some(envelope) => Self::Envelope(envelope),
+            None if serde_json::from_str::<&RawValue>(body).is_ok() => Self::NotJsonRpc,
+            None => Self::NotJson,
         }
     }
 
@@ -87,6 +95,18 @@ impl Message {
 }
 
 impl Envelope {
+    fn read(body: &str) -> Option<Self> {
+        // What has the form that it should have is read at one go.
+        if let Ok(wire) = serde_json::from_str::<Wire<'_, Params<'_, ClientInfo<'_>>>>(body) {
+            let (wire, params) = wire.without_params();
+            return Some(Self::of(wire, params));
+        }
+        let wire: Wire<'_, &RawValue> = serde_json::from_str(body).ok()?;
+        let (wire, params) = wire.without_params();
+        // Params of another form are rmcp's to refuse.
+        Some(Self::of(wire, params.and_then(Params::of_any_form)))
+    }
+
     pub(crate) fn is(&self, method: &str) -> bool {
         self.method.as_deref() == Some(method)
     }
@@ -94,80 +114,114 @@ impl Envelope {
     pub(crate) fn is_listen(&self) -> bool {
         self.is("subscriptions/listen")
     }
+
+    fn of(wire: Wire<'_, ()>, params: Option<Params<'_, ClientInfo<'_>>>) -> Self {
+        let params = params.unwrap_or_default();
+        let (meta_version, of_meta) = match params.meta {
+            None => (None, None),
+            Some(meta) => (meta.protocol_version, meta.client_info),
+        };
+        let client = params.client_info.or(of_meta).unwrap_or_default();
+        Self {
+            // An answer of the client's carries an id too, which is not one to answer to.
+            id: wire
+                .method
+                .as_ref()
+                .and(wire.id)
+                .and_then(|id| serde_json::from_str(id.get()).ok()),
+            method: wire.method.map(Cow::into_owned),
+            client_name: client.name.map(Cow::into_owned),
+            client_version: client.version.map(Cow::into_owned),
+            meta_version: meta_version.map(Cow::into_owned),
+        }
+    }
 }
 
 /// A struct and no `Value`: a field that is there twice is an error, and not whichever a parser prefers.
 #[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(rename = "jsonrpc", borrow, default)]
-    _version: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+#[serde(bound(deserialize = "P: Deserialize<'de>"))]
+struct Wire<'a, P> {
+    #[serde(rename = "jsonrpc")]
+    _version: Option<IgnoredAny>,
+    #[serde(borrow)]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     method: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
-    #[serde(rename = "result", borrow, default)]
-    _result: Option<&'a RawValue>,
-    #[serde(rename = "error", borrow, default)]
-    _error: Option<&'a RawValue>,
+    params: Option<P>,
+    #[serde(rename = "result")]
+    _result: Option<IgnoredAny>,
+    #[serde(rename = "error")]
+    _error: Option<IgnoredAny>,
 }
 
-#[derive(Default, Deserialize)]
-struct Params<'a> {
-    #[serde(rename = "_meta", borrow, default)]
-    meta: Option<Meta<'a>>,
-    #[serde(rename = "clientInfo", borrow, default)]
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "C: Deserialize<'de>"))]
+struct Params<'a, C> {
+    #[serde(rename = "_meta", borrow)]
+    meta: Option<Meta<'a, C>>,
+    #[serde(rename = "clientInfo", borrow)]
     client_info: Option<ClientInfo<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Meta<'a> {
-    #[serde(rename = "io.modelcontextprotocol/protocolVersion", borrow, default)]
+#[serde(bound(deserialize = "C: Deserialize<'de>"))]
+struct Meta<'a, C> {
+    #[serde(rename = "io.modelcontextprotocol/protocolVersion", borrow)]
     protocol_version: Option<Cow<'a, str>>,
-    #[serde(rename = "io.modelcontextprotocol/clientInfo", borrow, default)]
-    client_info: Option<&'a RawValue>,
+    #[serde(rename = "io.modelcontextprotocol/clientInfo")]
+    client_info: Option<C>,
 }
 
 #[derive(Default, Deserialize)]
 struct ClientInfo<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     name: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     version: Option<Cow<'a, str>>,
 }
 
-impl From<Wire<'_>> for Envelope {
-    fn from(wire: Wire<'_>) -> Self {
-        let method = wire.method.map(Cow::into_owned);
-        // Params of another form are rmcp's to refuse.
-        let params = wire
-            .params
-            .and_then(|params| serde_json::from_str::<Params<'_>>(params.get()).ok())
-            .unwrap_or_default();
-        // Read by itself: of another form, it must not hide the version beside it.
-        let of_meta = params.meta.as_ref().and_then(|meta| meta.client_info);
-        let of_meta = of_meta.and_then(|client| serde_json::from_str(client.get()).ok());
-        let client = params.client_info.or(of_meta).unwrap_or_default();
+impl<'a, P> Wire<'a, P> {
+    fn without_params(self) -> (Wire<'a, ()>, Option<P>) {
+        let wire = Wire {
+            _version: self._version,
+            id: self.id,
+            method: self.method,
+            params: None,
+            _result: self._result,
+            _error: self._error,
+        };
+        (wire, self.params)
+    }
+}
+
+impl<'a> Params<'a, ClientInfo<'a>> {
+    fn of_any_form(params: &'a RawValue) -> Option<Self> {
+        let params: Params<'a, &RawValue> = serde_json::from_str(params.get()).ok()?;
+        Some(Self {
+            meta: params.meta.map(|meta| Meta {
+                protocol_version: meta.protocol_version,
+                // Read by itself: of another form, it must not hide the version beside it.
+                client_info: meta
+                    .client_info
+                    .and_then(|client| serde_json::from_str(client.get()).ok()),
+            }),
+            client_info: params.client_info,
+        })
+    }
+}
+
+impl Default for Params<'_, ClientInfo<'_>> {
+    fn default() -> Self {
         Self {
-            // An answer of the client's carries an id too, which is not one to answer to.
-            id: method
-                .as_ref()
-                .and(wire.id)
-                .and_then(|id| serde_json::from_str(id.get()).ok()),
-            method,
-            client_name: client.name.map(Cow::into_owned),
-            client_version: client.version.map(Cow::into_owned),
-            meta_version: params
-                .meta
-                .and_then(|meta| meta.protocol_version)
-                .map(Cow::into_owned),
+            meta: None,
+            client_info: None,
         }
     }
 }
 
 fn parse_version(version: &str) -> Option<ProtocolVersion> {
-    serde_json::from_value(serde_json::Value::String(version.to_owned())).ok()
+    let version: StrDeserializer<'_, value::Error> = version.into_deserializer();
+    ProtocolVersion::deserialize(version).ok()
 }
 
 #[cfg(test)]
@@ -177,7 +231,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Message {
-        Message::read(&Bytes::copy_from_slice(body.as_bytes()))
+        Message::read(body.as_bytes())
     }
 
     fn modern(body: &str, header: Option<&'static str>) -> Option<String> {
@@ -228,6 +282,40 @@ mod tests {
             read(body).envelope().unwrap().client_name.as_deref(),
             Some("x")
         );
+    }
+
+    #[test]
+    fn what_has_another_form_hides_nothing_beside_it() {
+        let meta = |client: &str| {
+            format!(
+                r#"{{"id":1,"method":"tools/list","params":{{"_meta":{{"io.modelcontextprotocol/clientInfo":{client},"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}}}}"#
+            )
+        };
+        for (client, expected) in [
+            (r#"{"name":"x","more":{}}"#, Some("x")),
+            ("{}", None),
+            ("7", None),
+            (r#"{"name":7}"#, None),
+            (r#"{"name":"x","name":"y"}"#, None),
+        ] {
+            let body = meta(client);
+            assert_eq!(
+                modern(&body, None).as_deref(),
+                Some("2026-07-28"),
+                "{client}"
+            );
+            let message = read(&body);
+            let envelope = message.envelope().unwrap();
+            assert_eq!(envelope.client_name.as_deref(), expected, "{client}");
+        }
+        for params in ["7", "[]", r#"{"_meta":7}"#, r#"{"_meta":{},"_meta":{}}"#] {
+            let body = format!(r#"{{"id":1,"method":"tools/list","params":{params}}}"#);
+            assert_eq!(read(&body).id(), Some(&RequestId::Number(1)), "{params}");
+        }
+        assert!(matches!(
+            Message::read(b"{\"method\":\"\xff\"}"),
+            Message::NotJson
+        ));
     }
 
     #[test]
