@@ -5,7 +5,6 @@ use http::{
     HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
-use http_body_util::{BodyExt, Full};
 use rmcp::{
     ErrorData,
     model::{ErrorCode, JsonRpcError, ProtocolVersion, RequestId},
@@ -131,7 +130,7 @@ pub(crate) fn error(
     id: Option<&RequestId>,
     error: &ErrorData,
 ) -> Response<McpBody> {
-    let mut response = Response::new(Full::new(json_rpc(id, error)).boxed());
+    let mut response = Response::new(McpBody::text(json_rpc(id, error)));
     *response.status_mut() = status;
     response
         .headers_mut()
@@ -145,7 +144,7 @@ pub(crate) fn error(
 pub(crate) fn farewell(id: &RequestId, is_listen: bool) -> Response<McpBody> {
     let mut response = error(StatusCode::OK, Some(id), &token_ended());
     if is_listen {
-        *response.body_mut() = Full::new(listen_ended(id)).boxed();
+        *response.body_mut() = McpBody::text(listen_ended(id));
     }
     response.extensions_mut().insert(Farewell::default());
     response

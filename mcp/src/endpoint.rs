@@ -34,8 +34,20 @@ const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 pub(crate) type Rmcp<H> = StreamableHttpService<Leased<H>, LocalSessionManager>;
 
-/// The service below the session layer.
-pub(crate) struct Endpoint<H> {
+/// Boxed: what it is made of has no name.
+pub(crate) type EndpointFuture =
+    Pin<Box<dyn Future<Output = Result<Response<McpBody>, Infallible>> + Send>>;
+
+/// The service below the session layer. Cheap to clone, since each request has a clone of its own.
+pub(crate) struct Endpoint<H>(Arc<Answering<H>>);
+
+/// A body that was read, and what it was found to be.
+pub(crate) struct Posted {
+    pub(crate) message: Message,
+    pub(crate) bytes: Bytes,
+}
+
+struct Answering<H> {
     rmcp: Rmcp<H>,
     protocol: Protocol,
     observer: Option<Arc<dyn Observer>>,
@@ -47,33 +59,33 @@ impl<H: ServerHandler> Endpoint<H> {
         protocol: Protocol,
         observer: Option<Arc<dyn Observer>>,
     ) -> Self {
-        Self {
+        Self(Arc::new(Answering {
             rmcp,
             protocol,
             observer,
-        }
+        }))
     }
 }
 
-impl<H: ServerHandler> Service<Request<Full<Bytes>>> for Endpoint<H> {
+impl<H: ServerHandler> Service<Request<Posted>> for Endpoint<H> {
     type Response = Response<McpBody>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<McpBody>, Infallible>> + Send>>;
+    type Future = EndpointFuture;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let endpoint = self.clone();
-        Box::pin(async move { Ok(endpoint.answer(request).await) })
+    fn call(&mut self, request: Request<Posted>) -> Self::Future {
+        let answering = Arc::clone(&self.0);
+        Box::pin(async move { Ok(answering.answer(request).await) })
     }
 }
 
-impl<H: ServerHandler> Endpoint<H> {
-    async fn answer(&self, mut request: Request<Full<Bytes>>) -> Response<McpBody> {
-        // Taken out: what is handed to tools is the request as it came.
-        let message = request.extensions_mut().remove().unwrap_or(Message::Unread);
+impl<H: ServerHandler> Answering<H> {
+    async fn answer(&self, request: Request<Posted>) -> Response<McpBody> {
+        let (parts, Posted { message, bytes }) = request.into_parts();
+        let mut request = Request::from_parts(parts, Full::new(bytes));
         let observation = self.observe(&request, &message);
         if let Some(refusal) = self.refuse(&message, request.headers()) {
             return refusal;
@@ -92,7 +104,7 @@ impl<H: ServerHandler> Endpoint<H> {
         let mut response = tokio::select! {
             biased;
             () = lease.ended() => return ended(&message),
-            response = self.rmcp.handle(request) => response,
+            response = self.rmcp.handle(request) => response.map(McpBody::of_rmcp),
         };
         if response.status().is_client_error() || response.status().is_server_error() {
             response = explain(response, &message, &asked);
@@ -102,7 +114,7 @@ impl<H: ServerHandler> Endpoint<H> {
             let farewell = answer::farewell_event(id, is_listen(&message));
             response.extensions_mut().insert(farewell);
         }
-        response.map(|body| here.reads(body, observation))
+        response.map(|body| body.read_by(here, observation))
     }
 
     fn observe<B>(&self, request: &Request<B>, message: &Message) -> Option<Observation> {
@@ -208,18 +220,14 @@ fn is_json(content_type: &http::HeaderValue) -> bool {
 
 impl<H> Clone for Endpoint<H> {
     fn clone(&self) -> Self {
-        Self {
-            rmcp: self.rmcp.clone(),
-            protocol: self.protocol,
-            observer: self.observer.clone(),
-        }
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<H> fmt::Debug for Endpoint<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
-            .field("protocol", &self.protocol)
+            .field("protocol", &self.0.protocol)
             .finish_non_exhaustive()
     }
 }

@@ -70,6 +70,7 @@ mod body;
 mod client;
 mod context;
 mod endpoint;
+mod future;
 mod handler;
 mod message;
 mod observer;
@@ -77,12 +78,9 @@ mod presence;
 mod service;
 
 pub use answer::TOKEN_ENDED;
+pub use body::McpBody;
 pub use context::{client_presence, verified_token, verified_token_in};
+pub use future::McpResponseFuture;
 pub use observer::{ClientInfo, ObservedRequest, Observer, Ongoing, RequestKind};
 pub use presence::ClientPresence;
-pub use service::{McpResponseBody, McpResponseFuture, McpService, Protocol};
-
-use std::convert::Infallible;
-
-/// The body of rmcp's responses.
-type McpBody = http_body_util::combinators::BoxBody<bytes::Bytes, Infallible>;
+pub use service::{McpResponseBody, McpService, Protocol};

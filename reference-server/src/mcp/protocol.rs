@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::body::Body;
+use axum::body::HttpBody;
 use http::{Request, Response};
 use tower::Service;
 use tower_workspace_token::VerifiedToken;
@@ -22,8 +22,8 @@ use crate::{tasks::Protocol, workspaces::Protocols};
 
 /// Two services, of which each request reaches one.
 #[derive(Clone)]
-pub(super) struct ByProtocol {
-    /// Shared, since axum clones a service several times for each request.
+pub(crate) struct ByProtocol {
+    /// Shared, since a service is cloned for each request.
     services: Arc<Services>,
 }
 
@@ -49,17 +49,21 @@ impl ByProtocol {
     }
 }
 
-impl Service<Request<Body>> for ByProtocol {
+impl<B> Service<Request<B>> for ByProtocol
+where
+    B: HttpBody + Send + 'static,
+    B::Data: Send,
+{
     type Response = Response<McpResponseBody>;
     type Error = Infallible;
-    type Future = McpResponseFuture;
+    type Future = McpResponseFuture<AgentHandler, B>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Both are always ready.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> McpResponseFuture {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         // Without a token either of them refuses.
         let token = request.extensions().get::<VerifiedToken>();
         let services = &*self.services;
