@@ -7,12 +7,12 @@ use tower_workspace_token::session::SessionHandle;
 use tower_workspace_token_mcp::{ObservedRequest, Observer, Ongoing};
 
 use super::{Activity, Client, connections::Identity, figures};
-use crate::http::client_address::ClientAddress;
+use crate::http::client_address::Arrival;
 
 impl Observer for Activity {
     fn request(&self, request: &ObservedRequest<'_>) -> Option<Arc<dyn Ongoing>> {
         let lease = request.token()?.lease();
-        let address = ClientAddress::of(request.extensions());
+        let address = Arrival::address(request.extensions());
         let connection = match request.session() {
             Some(session) => {
                 let connection = self.of_session(session)?;
@@ -55,7 +55,7 @@ impl Observer for Activity {
             session: Some(session.clone()),
             client,
             agent,
-            address: ClientAddress::of(initialize.extensions()),
+            address: Arrival::address(initialize.extensions()),
             counter: self.counter(token.workspace()),
         };
         self.add(self.table(), identity);

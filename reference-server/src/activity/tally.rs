@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 use tower_workspace_token::{id::WorkspaceId, layer::RequestAddress, rejection::Rejection};
 
 use super::{Activity, Client, figures};
-use crate::{addresses::Addresses, app::App, http::client_address::ClientAddress};
+use crate::{addresses::Addresses, app::App, http::client_address::Arrival};
 
 /// Counts requests.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let asked = Asked {
-            address: ClientAddress::of(request.extensions()),
+            address: Arrival::address(request.extensions()),
             agent: request.headers().get(USER_AGENT).cloned(),
             host: request.headers().get(HOST).cloned(),
             uri: request.uri().clone(),

@@ -27,7 +27,7 @@ use crate::{
     caller::{Caller, Person},
     db::DatabaseError,
     error::{AppError, ErrorCode},
-    http::client_address::ClientAddress,
+    http::client_address::Arrival,
     people::{UserId, accounts::Origin, logins},
     time,
 };
@@ -65,7 +65,7 @@ impl FromRequestParts<App> for Origin {
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Self::Rejection> {
         let agent = parts.headers.get(USER_AGENT);
         Ok(Self {
-            address: ClientAddress::of(&parts.extensions),
+            address: Arrival::address(&parts.extensions),
             agent: agent
                 .and_then(|agent| agent.to_str().ok())
                 .map(str::to_owned),
@@ -112,7 +112,7 @@ async fn person(app: &App, parts: &Parts) -> Result<Option<Person>, DatabaseErro
     Ok(Some(Person {
         user,
         login: Some(login.id),
-        address: ClientAddress::of(&parts.extensions),
+        address: Arrival::address(&parts.extensions),
     }))
 }
 

@@ -20,22 +20,21 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 use tower_workspace_token::serve::Peer;
 
-/// The address of the client, in a request's extensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClientAddress(pub(crate) IpAddr);
+/// How a request got here, in its extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    client: IpAddr,
+    scheme: RequestScheme,
+    /// It did not leave this machine, or the operator said that it does not matter.
+    is_private_anyhow: bool,
+}
 
-/// How the client spoke, in a request's extensions: to us, or to the proxy in front.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum RequestScheme {
-    #[default]
+/// How the client spoke: to us, or to the proxy in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RequestScheme {
     Http,
     Https,
 }
-
-/// Whether nobody on the way can read along, in a request's extensions: it came over TLS, or did not
-/// leave this machine, or the operator said that it does not matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IsPrivate(pub(crate) bool);
 
 /// A network whose hosts are proxies that we believe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,29 +68,18 @@ pub(crate) struct Arrivals {
     pub(crate) is_insecure: bool,
 }
 
-impl ClientAddress {
+impl Arrival {
     /// Returns the address of the client whose request has these extensions.
-    pub(crate) fn of(extensions: &Extensions) -> Option<IpAddr> {
-        extensions.get::<Self>().map(|address| address.0)
-    }
-}
-
-impl RequestScheme {
-    /// Returns how the client spoke; over http unless it is known to be better.
-    #[cfg(test)]
-    fn of(extensions: &Extensions) -> Self {
-        extensions.get().copied().unwrap_or_default()
+    pub(crate) fn address(extensions: &Extensions) -> Option<IpAddr> {
+        extensions.get::<Self>().map(|arrival| arrival.client)
     }
 
-    pub(crate) fn is_https(self) -> bool {
-        self == Self::Https
-    }
-}
-
-impl IsPrivate {
-    /// Returns whether passwords and cookies may travel with a request of these extensions.
-    pub(crate) fn of(extensions: &Extensions) -> bool {
-        extensions.get::<Self>().is_some_and(|private| private.0)
+    /// Returns whether nobody on the way can read along, so that passwords and cookies may travel with a
+    /// request of these extensions.
+    pub(crate) fn is_private(extensions: &Extensions) -> bool {
+        extensions.get::<Self>().is_some_and(|arrival| {
+            arrival.is_private_anyhow || arrival.scheme == RequestScheme::Https
+        })
     }
 }
 
@@ -108,13 +96,13 @@ impl Arrivals {
         } else {
             (peer, self.own_scheme())
         };
-        let is_private = self.is_insecure
-            || scheme.is_https()
-            || (self.is_loopback_private && client.is_loopback());
-        let extensions = request.extensions_mut();
-        extensions.insert(ClientAddress(client));
-        extensions.insert(scheme);
-        extensions.insert(IsPrivate(is_private));
+        let is_private_anyhow =
+            self.is_insecure || (self.is_loopback_private && client.is_loopback());
+        request.extensions_mut().insert(Arrival {
+            client,
+            scheme,
+            is_private_anyhow,
+        });
         request
     }
 
@@ -386,7 +374,11 @@ mod tests {
 
     fn client(arrivals: &Arrivals, peer: &str, headers: &[(&str, &[u8])]) -> String {
         let extensions = identified(arrivals, peer, headers);
-        ClientAddress::of(&extensions).unwrap().to_string()
+        Arrival::address(&extensions).unwrap().to_string()
+    }
+
+    fn scheme_of(extensions: &Extensions) -> RequestScheme {
+        extensions.get::<Arrival>().unwrap().scheme
     }
 
     #[test]
@@ -406,7 +398,7 @@ mod tests {
                 for peer in ["127.0.0.1", "11.0.0.1", "::1", "2001:db9::1"] {
                     assert_eq!(client(&arrivals, peer, &spoofed), peer);
                     let extensions = identified(&arrivals, peer, &spoofed);
-                    assert_eq!(RequestScheme::of(&extensions), RequestScheme::Http);
+                    assert_eq!(scheme_of(&extensions), RequestScheme::Http);
                 }
             }
         }
@@ -587,7 +579,7 @@ mod tests {
             let headers = [("forwarded", line.as_bytes())];
             assert_eq!(client(&arrivals, "10.0.0.1", &headers), expected, "{line}");
             let extensions = identified(&arrivals, "10.0.0.1", &headers);
-            assert_eq!(RequestScheme::of(&extensions), scheme, "{line}");
+            assert_eq!(scheme_of(&extensions), scheme, "{line}");
         }
         let lines: [(&str, &[u8]); 2] = [
             ("forwarded", b"for=\"6.6.6.6"),
@@ -604,7 +596,7 @@ mod tests {
                 .iter()
                 .map(|line| ("x-forwarded-proto", line.as_bytes()))
                 .collect();
-            RequestScheme::of(&identified(arrivals, "10.0.0.1", &headers)).is_https()
+            scheme_of(&identified(arrivals, "10.0.0.1", &headers)) == RequestScheme::Https
         };
         for (lines, expected) in [
             (&["https"][..], true),
@@ -634,7 +626,7 @@ mod tests {
     fn private_is_what_came_over_tls_or_never_left_the_machine() {
         let plain = arrivals(&["10.0.0.1", "127.0.0.2"]);
         let is_private = |arrivals: &Arrivals, peer: &str, headers: &[(&str, &[u8])]| {
-            IsPrivate::of(&identified(arrivals, peer, headers))
+            Arrival::is_private(&identified(arrivals, peer, headers))
         };
         let https: [(&str, &[u8]); 1] = [("x-forwarded-proto", b"https")];
         let from_afar: [(&str, &[u8]); 1] = [("x-forwarded-for", b"192.0.2.7")];
@@ -659,7 +651,7 @@ mod tests {
             ..plain
         };
         assert!(is_private(&insecure, "192.0.2.7", &[]));
-        assert!(!IsPrivate::of(&Extensions::new()));
+        assert!(!Arrival::is_private(&Extensions::new()));
     }
 
     #[test]

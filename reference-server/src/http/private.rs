@@ -6,13 +6,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::client_address::IsPrivate;
+use super::client_address::Arrival;
 use crate::error::{AppError, ErrorCode};
 
 /// Lets requests through that nobody on the way could read. The answer to the others comes before any form
 /// is shown, so that nobody types a password into one.
 pub(super) async fn only(request: Request, next: Next) -> Response {
-    if IsPrivate::of(request.extensions()) {
+    if Arrival::is_private(request.extensions()) {
         return next.run(request).await;
     }
     AppError::new(ErrorCode::Forbidden, REFUSAL).into_response()
