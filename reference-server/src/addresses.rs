@@ -129,21 +129,21 @@ impl Addresses {
 
     /// Returns the workspace whose own host this is.
     fn workspace_in_host(&self, host: &str) -> Option<WorkspaceId> {
-        let host = host.to_ascii_lowercase();
-        let domain = self.mcp_domain.as_ref()?;
-        let label = host.strip_suffix(&domain.0)?.strip_suffix('.')?;
-        label.parse().ok()
+        let domain = self.mcp_domain.as_ref()?.0.as_str();
+        let (label, end) = host.split_at_checked(host.len().checked_sub(domain.len())?)?;
+        let is_under = end.eq_ignore_ascii_case(domain);
+        let label = is_under.then_some(label)?.strip_suffix('.')?;
+        label.to_ascii_lowercase().parse().ok()
     }
 
     /// Returns whether this is a host of the server itself. The port does not matter: a page that
     /// rebinds a name to this machine keeps its own name, and ports are mapped all the time.
     pub(crate) fn is_own(&self, host: &str) -> bool {
-        let host = host.to_ascii_lowercase();
-        let is_loopback = || host == "localhost" || is_loopback_address(&host);
-        host == self.public_url.host
+        let is_loopback = || host.eq_ignore_ascii_case("localhost") || is_loopback_address(host);
+        host.eq_ignore_ascii_case(&self.public_url.host)
             || (self.is_loopback && is_loopback())
             // An address cannot be rebound.
-            || (self.is_any && address(&host).is_some())
+            || (self.is_any && address(host).is_some())
     }
 }
 
