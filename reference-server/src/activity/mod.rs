@@ -35,7 +35,7 @@ use tower_workspace_token::{
 pub(crate) use client::Client;
 pub(crate) use connections::Seen;
 pub(crate) use figures::describe as describe_figures;
-pub(crate) use tally::TallyLayer;
+pub(crate) use tally::{Tally, TallyLayer};
 
 use crate::{
     app::App,

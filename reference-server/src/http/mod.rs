@@ -2,134 +2,76 @@
 //! clients try besides.
 //!
 //! From outside to inside: [`CredentialScrubLayer`] takes the credential out of the request, the trace
-//! layer logs what is left, [`by_host`] tells the server's own hosts from workspaces' and strangers',
+//! layer logs what is left, [`ByHost`] tells the server's own hosts from workspaces' and strangers',
 //! and [`WorkspaceTokenLayer`] guards the MCP endpoint, and nothing else. Around it [`TallyLayer`] counts.
 
+mod by_host;
 pub(crate) mod client_address;
 pub(crate) mod health;
 mod private;
 mod trace;
 mod unserved;
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     extract::{Request, State},
     middleware,
     response::Response,
-    routing::{MethodRouter, get, post},
+    routing::{get, post},
 };
+use by_host::{ByHost, Hosts};
 use client_address::Arrivals;
 use health::Readiness;
-use tower::{Layer as _, ServiceExt as _, util::MapRequestLayer};
+use tower::Layer as _;
 use tower_workspace_token::{
     CredentialScrubLayer, WorkspaceTokenLayer,
-    clock::{Clock as _, SystemClock},
     layer::{CredentialScrub, RequestAddress},
-    rejection::Rejection,
 };
 
-use crate::{
-    activity::TallyLayer,
-    app::App,
-    dashboard, mcp,
-    metrics::{self, Face},
-};
+use crate::{activity::TallyLayer, app::App, dashboard, mcp};
 
 /// The query parameter that clients which cannot send headers put the token into.
 const QUERY_TOKEN: &str = "token";
 
-/// The public service: the routers behind the layers that every request passes.
-pub(crate) type PublicService = CredentialScrub<<trace::Layer as tower::Layer<Router>>::Service>;
+/// The public service: what is behind the layers that every request passes.
+pub(crate) type PublicService = CredentialScrub<<trace::Layer as tower::Layer<ByHost>>::Service>;
 
 /// Puts the public service together; `arrivals` tell where requests come from.
 pub(crate) fn service(app: &App, arrivals: Arrivals) -> PublicService {
-    scrub_layer().layer(trace::layer().layer(router(app, arrivals)))
+    scrub_layer().layer(trace::layer().layer(by_host(app, arrivals)))
 }
 
 pub(crate) fn scrub_layer() -> CredentialScrubLayer {
     CredentialScrubLayer::new().with_query_token(QUERY_TOKEN)
 }
 
-/// Returns all routers, without the layers around them.
-pub(crate) fn router(app: &App, arrivals: Arrivals) -> Router {
-    let endpoint = mcp::endpoint(app);
+/// Returns all there is, without the layers around it.
+pub(crate) fn by_host(app: &App, arrivals: Arrivals) -> ByHost {
     let hosts = Hosts {
-        app: app.clone(),
-        own: own_host(app, endpoint.clone()),
-        workspace: workspace_host(app, endpoint),
+        addresses: app.addresses().clone(),
+        arrivals,
+        health: health(app),
+        own: own_host(app),
+        workspace: workspace_host(app),
         foreign: foreign_host(app),
-        arrivals: arrivals.clone(),
+        bypass: Router::new().fallback(unserved::bypass),
     };
-    let any_host = Router::new()
+    ByHost::new(guard(app).layer(mcp::endpoint(app)), hosts)
+}
+
+fn health(app: &App) -> Router {
+    Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
-        .with_state(Readiness::new(app));
-    any_host
-        .fallback(by_host)
-        .with_state(Arc::new(hosts))
-        .layer(MapRequestLayer::new(move |request: Request| {
-            arrivals.identify(request)
-        }))
+        .with_state(Readiness::new(app))
 }
 
-/// What is behind the server's own hosts, behind workspaces' and behind all others.
-struct Hosts {
-    app: App,
-    own: Router,
-    workspace: Router,
-    foreign: Router,
-    arrivals: Arrivals,
-}
-
-/// Sends a request to the router of its host.
-async fn by_host(State(hosts): State<Arc<Hosts>>, request: Request) -> Response {
-    let began = SystemClock.moment();
-    let (parts, body) = request.into_parts();
-    let addresses = hosts.app.addresses();
-    let (router, face) = match RequestAddress::of(&parts) {
-        Ok(address) if addresses.is_own(address.host()) => (&hosts.own, face(address.path())),
-        Ok(address) if addresses.is_workspace(address.host()) => (&hosts.workspace, Face::Mcp),
-        _ => (&hosts.foreign, Face::Foreign),
-    };
-    let answer = if hosts.arrivals.is_bypass(&parts.extensions) {
-        unserved::bypass().await
-    } else {
-        let answer = router
-            .clone()
-            .oneshot(Request::from_parts(parts, body))
-            .await;
-        answer.unwrap_or_else(|never| match never {})
-    };
-    let took = SystemClock.moment().saturating_since(began);
-    let rejection = answer.extensions().get::<Rejection>();
-    metrics::answered(face, answer.status(), took, rejection);
-    answer
-}
-
-/// Returns what a path of the server's own hosts is for.
-fn face(path: &str) -> Face {
-    if path.starts_with("/mcp/") {
-        Face::Mcp
-    } else if path.starts_with("/api/") {
-        Face::Api
-    } else {
-        Face::Page
-    }
-}
-
-fn own_host(app: &App, endpoint: MethodRouter) -> Router {
-    let guarded = Router::new()
-        .route("/mcp/{workspace}", endpoint)
-        .route_layer(token_layer(app))
-        .route_layer(TallyLayer::new(app));
+fn own_host(app: &App) -> Router {
     Router::new()
         .route("/register", post(unserved::register))
         .route("/.well-known/{*path}", get(unserved::well_known))
         .fallback(nothing_here)
         .with_state(app.clone())
-        .merge(guarded)
         .merge(dashboard::router(app).layer(middleware::from_fn(private::only)))
 }
 
@@ -141,19 +83,14 @@ async fn nothing_here(State(app): State<App>, request: Request) -> Response {
     }
 }
 
-/// The router of a workspace's own host. The layer covers the fallback too.
-fn workspace_host(app: &App, endpoint: MethodRouter) -> Router {
-    let guarded = Router::new()
-        .route("/", endpoint.clone())
-        .route("/mcp", endpoint)
-        .fallback(unserved::not_found)
-        .layer(token_layer(app))
-        .layer(TallyLayer::new(app));
+/// The router of a workspace's own host, but for the endpoint. Whoever looks for something there that is
+/// not there needs a token too.
+fn workspace_host(app: &App) -> Router {
     Router::new()
         .route("/register", post(unserved::register))
         .route("/.well-known/{*path}", get(unserved::well_known_of_host))
         .with_state(app.clone())
-        .merge(guarded)
+        .merge(foreign_host(app))
 }
 
 /// Behind a host that is nobody's here, as after DNS rebinding, the token layer turns everything away
@@ -161,8 +98,12 @@ fn workspace_host(app: &App, endpoint: MethodRouter) -> Router {
 fn foreign_host(app: &App) -> Router {
     Router::new()
         .fallback(unserved::not_found)
-        .layer(token_layer(app))
-        .layer(TallyLayer::new(app))
+        .layer(guard(app))
+}
+
+/// Asks for the workspace's token, and counts what comes of it.
+fn guard(app: &App) -> (TallyLayer, WorkspaceTokenLayer) {
+    (TallyLayer::new(app), token_layer(app))
 }
 
 fn token_layer(app: &App) -> WorkspaceTokenLayer {
@@ -178,7 +119,7 @@ fn token_layer(app: &App) -> WorkspaceTokenLayer {
 mod tests {
     use std::convert::Infallible;
 
-    use tower::service_fn;
+    use tower::{ServiceExt as _, service_fn};
 
     use super::*;
 

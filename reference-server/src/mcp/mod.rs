@@ -9,16 +9,15 @@ mod protocol;
 mod push;
 mod tools;
 
+pub(crate) use protocol::ByProtocol;
 pub(crate) use tools::NOT_NOW;
 
 use std::io;
 
-use axum::routing::{MethodRouter, any_service};
 use tower_workspace_token_mcp::McpService;
 
 use crate::app::App;
 use handler::AgentHandler;
-use protocol::ByProtocol;
 
 /// Returns what makes the handler of each session, or of each request in the era without them.
 pub(crate) fn handler(
@@ -29,11 +28,11 @@ pub(crate) fn handler(
 }
 
 /// Returns what is served at each of the three URLs of a workspace. Clones share their sessions.
-pub(crate) fn endpoint(app: &App) -> MethodRouter {
+pub(crate) fn endpoint(app: &App) -> ByProtocol {
     let service = |protocol| {
         McpService::new(app.authority().clone(), handler(app))
             .with_protocol(protocol)
             .with_observer(app.activity().clone())
     };
-    any_service(ByProtocol::new(app.protocols().clone(), service))
+    ByProtocol::new(app.protocols().clone(), service)
 }

@@ -20,7 +20,7 @@ use crate::{
     caller::Caller,
     data_dir::{DataDir, keys::KeySource},
     error::AppError,
-    http::{client_address::Arrivals, router, scrub_layer},
+    http::{by_host, client_address::Arrivals, scrub_layer},
     people::{Role, UserId, logins, users},
     time,
 };
@@ -248,8 +248,8 @@ impl Ask<'_> {
         let mut request = self.request.body(Body::from(self.body)).unwrap();
         let peer: SocketAddr = "127.0.0.1:50000".parse().unwrap();
         request.extensions_mut().insert(Peer(peer));
-        let service = scrub_layer().layer(router(&self.site.app, self.site.arrivals()));
-        service.oneshot(request).await.unwrap()
+        let service = scrub_layer().layer(by_host(&self.site.app, self.site.arrivals()));
+        service.oneshot(request).await.unwrap().map(Body::new)
     }
 }
 
