@@ -220,6 +220,10 @@ impl Default for Params<'_, ClientInfo<'_>> {
 }
 
 fn parse_version(version: &str) -> Option<ProtocolVersion> {
+    let mut known = ProtocolVersion::KNOWN_VERSIONS.iter();
+    if let Some(known) = known.rfind(|known| known.as_str() == version) {
+        return Some(known.clone());
+    }
     let version: StrDeserializer<'_, value::Error> = version.into_deserializer();
     ProtocolVersion::deserialize(version).ok()
 }
