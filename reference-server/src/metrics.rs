@@ -61,6 +61,11 @@ pub(crate) fn keep() -> anyhow::Result<PrometheusHandle> {
     Ok(handle)
 }
 
+/// Returns whether anything is kept: else it need not be measured.
+pub(crate) fn are_kept() -> bool {
+    STARTED.get().is_some()
+}
+
 /// Folds what was measured into its buckets, now and then, whether anybody asks or not.
 pub(crate) async fn fold(handle: PrometheusHandle) {
     loop {

@@ -159,7 +159,7 @@ where
                 counted: None,
             };
         }
-        let began = SystemClock.moment();
+        let began = metrics::are_kept().then(|| SystemClock.moment());
         let (parts, body) = request.into_parts();
         let (way, face) = hosts.way(&parts);
         let request = Request::from_parts(parts, body);
@@ -170,7 +170,7 @@ where
             },
             Way::Router(router) => ask(router, request),
         };
-        let counted = Some(Counted { face, began });
+        let counted = began.map(|began| Counted { face, began });
         ResponseFuture { answer, counted }
     }
 }
