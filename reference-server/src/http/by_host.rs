@@ -227,3 +227,148 @@ fn without_body(response: Response<GuardedBody<McpResponseBody>>) -> Response<Re
     }
     Response::from_parts(parts, Either::Right(Body::empty()))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use http_body_util::BodyExt as _;
+    use tempfile::TempDir;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::{
+        addresses::DEFAULT_LISTEN,
+        app::App,
+        data_dir::{DataDir, keys::KeySource},
+        http::client_address::ProxyHeader,
+    };
+
+    struct Server {
+        service: ByHost,
+        _directory: TempDir,
+    }
+
+    impl Server {
+        async fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let data_dir = DataDir::open_or_create(&directory.path().join("data")).unwrap();
+            let lock = data_dir.try_lock().unwrap().unwrap();
+            let keys = KeySource::DataDir.read_or_create(&data_dir).unwrap();
+            let addresses = Addresses::new(DEFAULT_LISTEN, false, None, None);
+            let app = App::open(&data_dir, lock, keys, Some(addresses)).await;
+            let arrivals = Arrivals {
+                proxies: Arc::from([]),
+                header: ProxyHeader::XForwarded,
+                is_tls: false,
+                is_https_outside: false,
+                is_loopback_private: true,
+                is_for_proxies_alone: false,
+                is_insecure: false,
+            };
+            Self {
+                service: super::super::by_host(&app.unwrap(), arrivals),
+                _directory: directory,
+            }
+        }
+
+        async fn ask(&self, method: Method, host: &str, path: &str) -> Response<ResponseBody> {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("host", host).body(Body::empty()).unwrap();
+            self.service.clone().oneshot(request).await.unwrap()
+        }
+    }
+
+    /// Without a token: 401 is the token layer's, of the endpoint or of what is behind it at the same host.
+    #[tokio::test]
+    async fn tells_the_endpoint_from_what_is_beside_it() {
+        let server = Server::new().await;
+        for (method, host, path, expected) in [
+            (
+                Method::POST,
+                "127.0.0.1:8080",
+                "/mcp/abc",
+                StatusCode::UNAUTHORIZED,
+            ),
+            (
+                Method::POST,
+                "localhost",
+                "/mcp/abc",
+                StatusCode::UNAUTHORIZED,
+            ),
+            (Method::GET, "localhost", "/mcp/", StatusCode::NOT_FOUND),
+            (Method::GET, "localhost", "/mcp/abc/", StatusCode::NOT_FOUND),
+            (
+                Method::GET,
+                "localhost",
+                "/mcp/abc/def",
+                StatusCode::NOT_FOUND,
+            ),
+            (Method::GET, "localhost", "/mcp", StatusCode::NOT_FOUND),
+            (
+                Method::POST,
+                "abc.mcp.localhost",
+                "/",
+                StatusCode::UNAUTHORIZED,
+            ),
+            (
+                Method::POST,
+                "abc.mcp.localhost",
+                "/mcp",
+                StatusCode::UNAUTHORIZED,
+            ),
+            (
+                Method::POST,
+                "abc.mcp.localhost",
+                "/mcp/abc",
+                StatusCode::UNAUTHORIZED,
+            ),
+            (
+                Method::POST,
+                "abc.mcp.localhost",
+                "/mcp/def",
+                StatusCode::BAD_REQUEST,
+            ),
+            (
+                Method::GET,
+                "abc.mcp.localhost",
+                "/other",
+                StatusCode::UNAUTHORIZED,
+            ),
+            (
+                Method::POST,
+                "abc.mcp.localhost",
+                "/register",
+                StatusCode::BAD_REQUEST,
+            ),
+            (
+                Method::POST,
+                "evil.example",
+                "/mcp/abc",
+                StatusCode::BAD_REQUEST,
+            ),
+            (Method::GET, "evil.example", "/", StatusCode::BAD_REQUEST),
+            (Method::GET, "evil.example", "/livez", StatusCode::OK),
+        ] {
+            let answer = server.ask(method, host, path).await;
+            assert_eq!(answer.status(), expected, "{host}{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_head_has_a_length_and_no_body() {
+        let server = Server::new().await;
+        let answer = async |method| server.ask(method, "localhost", "/mcp/abc").await;
+        let whole = answer(Method::GET).await.into_body();
+        let whole = whole.collect().await.unwrap().to_bytes();
+        let head = answer(Method::HEAD).await;
+        assert_eq!(head.headers()[CONTENT_LENGTH], whole.len().to_string());
+        assert!(
+            head.into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .is_empty()
+        );
+    }
+}
