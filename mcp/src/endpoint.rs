@@ -87,7 +87,8 @@ impl<H: ServerHandler> Answering<H> {
         let (parts, Posted { message, bytes }) = request.into_parts();
         let mut request = Request::from_parts(parts, Full::new(bytes));
         let observation = self.observe(&request, &message);
-        if let Some(refusal) = self.refuse(&message, request.headers()) {
+        let asked = Asked::of(&request);
+        if let Some(refusal) = self.refuse(&message, request.headers(), &asked) {
             return refusal;
         }
         let lease = request
@@ -98,7 +99,6 @@ impl<H: ServerHandler> Answering<H> {
             let error = answer::misconfigured();
             return answer::error(StatusCode::INTERNAL_SERVER_ERROR, message.id(), &error);
         };
-        let asked = Asked::of(&request);
         let (here, presence) = ClientPresence::new();
         request.extensions_mut().insert(presence);
         let mut response = tokio::select! {
@@ -123,7 +123,12 @@ impl<H: ServerHandler> Answering<H> {
     }
 
     /// Answers what need not reach rmcp.
-    fn refuse(&self, message: &Message, headers: &HeaderMap) -> Option<Response<McpBody>> {
+    fn refuse(
+        &self,
+        message: &Message,
+        headers: &HeaderMap,
+        asked: &Asked,
+    ) -> Option<Response<McpBody>> {
         let limit = self.rmcp.config.max_request_body_bytes;
         let (status, error) = match message {
             Message::NotRead(NotRead::TooLarge) => {
@@ -132,11 +137,17 @@ impl<H: ServerHandler> Answering<H> {
             Message::NotRead(NotRead::Broken) => (StatusCode::BAD_REQUEST, answer::unreadable()),
             Message::NotJson => (StatusCode::BAD_REQUEST, answer::not_json()),
             Message::NotJsonRpc => (StatusCode::BAD_REQUEST, answer::not_a_message()),
-            Message::Envelope(_) if self.protocol == Protocol::Legacy => {
-                let requested = message.modern_version(headers)?;
-                (StatusCode::BAD_REQUEST, answer::modern_is_off(requested))
-            }
-            Message::Envelope(_) | Message::Unread => return None,
+            Message::Envelope(envelope) => match message.modern_version(headers) {
+                Some(requested) if self.protocol == Protocol::Legacy => {
+                    (StatusCode::BAD_REQUEST, answer::modern_is_off(requested))
+                }
+                Some(_) => return None,
+                None if envelope.is("initialize") || asked.has_session => return None,
+                // rmcp takes some of these for requests that stand alone, whatever era they say they are of.
+                None if asked.knows_version => (StatusCode::BAD_REQUEST, answer::session_missing()),
+                None => (StatusCode::BAD_REQUEST, answer::unknown_version()),
+            },
+            Message::Unread => return None,
         };
         Some(answer::error(status, message.id(), &error))
     }

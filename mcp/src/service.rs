@@ -40,7 +40,8 @@ const DEFAULT_BODY_LIMIT: usize = 4 * 1024 * 1024;
 /// An MCP server that issues session tokens; goes behind a
 /// [`WorkspaceTokenLayer`](tower_workspace_token::layer::WorkspaceTokenLayer).
 ///
-/// See the [crate docs](crate) for an example. Cheap to clone; clones share their sessions.
+/// See the [crate docs](crate) for an example. Cheap to clone; clones share their sessions. What a `with_`
+/// method returns is a service of its own, with sessions of its own.
 pub struct McpService<H> {
     shared: Arc<Shared<H>>,
 }

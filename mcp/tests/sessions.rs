@@ -113,6 +113,27 @@ async fn a_missing_session_is_a_400_with_advice() {
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
 }
 
+/// rmcp would serve it by itself, as it does those of the era without sessions.
+#[tokio::test]
+async fn a_call_that_says_all_of_itself_is_in_no_session_either() {
+    for protocol in [Protocol::Dual, Protocol::Legacy] {
+        let app = App::with(|service| service.with_protocol(protocol)).await;
+        let mut message = call(7, "whoami");
+        message["params"]["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": "2025-11-25",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        });
+        let response = app
+            .post(&[("mcp-protocol-version", "2025-11-25")], &message)
+            .await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{protocol:?}");
+        let answer = answer(response).await;
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("Mcp-Session-Id"), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn a_session_opened_under_a_newer_version_is_counted_like_any() {
     let app = App::new().await;
@@ -187,13 +208,15 @@ async fn a_session_that_is_unknown_is_said_before_the_body_is_judged() {
 #[tokio::test]
 async fn refusals_of_rmcp_become_errors_with_advice() {
     let app = App::new().await;
+    let session = app.initialize().await;
     let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();
-    for (method, headers, status) in [
-        (Method::POST, [("accept", "application/json")], 406),
-        (Method::POST, [("content-type", "text/plain")], 415),
-        (Method::POST, [("mcp-protocol-version", "1999-01-01")], 400),
-        (Method::PUT, [("x", "y")], 405),
+    for (method, header, status) in [
+        (Method::POST, ("accept", "application/json"), 406),
+        (Method::POST, ("content-type", "text/plain"), 415),
+        (Method::POST, ("mcp-protocol-version", "1999-01-01"), 400),
+        (Method::PUT, ("x", "y"), 405),
     ] {
+        let headers = [header, ("mcp-session-id", &session)];
         let response = app.send(method, &headers, ping.clone()).await;
         assert_eq!(response.status(), status, "{headers:?}");
         let answer = answer(response).await;
