@@ -156,7 +156,8 @@ impl<B: Body> Future for Reading<B> {
                 continue;
             }
             if this.all.is_empty() {
-                this.all.extend_from_slice(this.first);
+                // Let go of: it would keep the read buffer that it is a piece of.
+                this.all.extend_from_slice(&std::mem::take(this.first));
             }
             this.all.put(data);
         }

@@ -1,14 +1,14 @@
 //! What is read of a JSON-RPC message before rmcp reads it: the id to answer to, the method and the era.
 
-use std::borrow::Cow;
+use std::{fmt, marker::PhantomData};
 
 use http::{HeaderMap, HeaderName};
 use rmcp::model::{ProtocolVersion, RequestId};
 use serde::{
-    Deserialize,
+    Deserialize, Deserializer,
     de::{
-        IgnoredAny, IntoDeserializer as _,
-        value::{self, StrDeserializer},
+        IgnoredAny, IntoDeserializer as _, MapAccess, Visitor,
+        value::{self, MapAccessDeserializer, StrDeserializer},
     },
 };
 use serde_json::value::RawValue;
@@ -51,10 +51,7 @@ impl Message {
         let Ok(body) = str::from_utf8(body) else {
             return Self::NotJson;
         };
-        // An array would pass for a struct whose fields it lists in order.
-        let is_object = body.trim_ascii_start().starts_with('{');
-        let envelope = is_object.then(|| Envelope::read(body)).flatten();
-        match envelope {
+        match Envelope::read(body) {
             Some(envelope) => Self::Envelope(envelope),
             None if serde_json::from_str::<&RawValue>(body).is_ok() => Self::NotJsonRpc,
             None => Self::NotJson,
@@ -97,14 +94,14 @@ impl Message {
 impl Envelope {
     fn read(body: &str) -> Option<Self> {
         // What has the form that it should have is read at one go.
-        if let Ok(wire) = serde_json::from_str::<Wire<'_, Params<'_, ClientInfo<'_>>>>(body) {
-            let (wire, params) = wire.without_params();
-            return Some(Self::of(wire, params));
+        if let Ok(Object(mut wire)) = serde_json::from_str::<Object<Wire<'_, KnownParams>>>(body) {
+            let params = wire.params.take();
+            return Some(Self::of(wire, params.map(|Object(params)| params)));
         }
-        let wire: Wire<'_, &RawValue> = serde_json::from_str(body).ok()?;
-        let (wire, params) = wire.without_params();
+        let Object(mut wire): Object<Wire<'_, &RawValue>> = serde_json::from_str(body).ok()?;
         // Params of another form are rmcp's to refuse.
-        Some(Self::of(wire, params.and_then(Params::of_any_form)))
+        let params = wire.params.take().and_then(params_of_any_form);
+        Some(Self::of(wire, params))
     }
 
     pub(crate) fn is(&self, method: &str) -> bool {
@@ -115,13 +112,14 @@ impl Envelope {
         self.is("subscriptions/listen")
     }
 
-    fn of(wire: Wire<'_, ()>, params: Option<Params<'_, ClientInfo<'_>>>) -> Self {
+    fn of<P>(wire: Wire<'_, P>, params: Option<Params<Object<ClientInfo>>>) -> Self {
         let params = params.unwrap_or_default();
         let (meta_version, of_meta) = match params.meta {
             None => (None, None),
-            Some(meta) => (meta.protocol_version, meta.client_info),
+            Some(Object(meta)) => (meta.protocol_version, meta.client_info),
         };
-        let client = params.client_info.or(of_meta).unwrap_or_default();
+        let client = params.client_info.or(of_meta);
+        let Object(client) = client.unwrap_or_default();
         Self {
             // An answer of the client's carries an id too, which is not one to answer to.
             id: wire
@@ -129,10 +127,10 @@ impl Envelope {
                 .as_ref()
                 .and(wire.id)
                 .and_then(|id| serde_json::from_str(id.get()).ok()),
-            method: wire.method.map(Cow::into_owned),
-            client_name: client.name.map(Cow::into_owned),
-            client_version: client.version.map(Cow::into_owned),
-            meta_version: meta_version.map(Cow::into_owned),
+            method: wire.method,
+            client_name: client.name,
+            client_version: client.version,
+            meta_version,
         }
     }
 }
@@ -145,8 +143,7 @@ struct Wire<'a, P> {
     _version: Option<IgnoredAny>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
+    method: Option<String>,
     params: Option<P>,
     #[serde(rename = "result")]
     _result: Option<IgnoredAny>,
@@ -154,68 +151,75 @@ struct Wire<'a, P> {
     _error: Option<IgnoredAny>,
 }
 
+type KnownParams = Object<Params<Object<ClientInfo>>>;
+
 #[derive(Deserialize)]
-#[serde(bound(deserialize = "C: Deserialize<'de>"))]
-struct Params<'a, C> {
-    #[serde(rename = "_meta", borrow)]
-    meta: Option<Meta<'a, C>>,
-    #[serde(rename = "clientInfo", borrow)]
-    client_info: Option<ClientInfo<'a>>,
+struct Params<C> {
+    #[serde(rename = "_meta")]
+    meta: Option<Object<Meta<C>>>,
+    #[serde(rename = "clientInfo")]
+    client_info: Option<C>,
 }
 
 #[derive(Deserialize)]
-#[serde(bound(deserialize = "C: Deserialize<'de>"))]
-struct Meta<'a, C> {
-    #[serde(rename = "io.modelcontextprotocol/protocolVersion", borrow)]
-    protocol_version: Option<Cow<'a, str>>,
+struct Meta<C> {
+    #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
+    protocol_version: Option<String>,
     #[serde(rename = "io.modelcontextprotocol/clientInfo")]
     client_info: Option<C>,
 }
 
 #[derive(Default, Deserialize)]
-struct ClientInfo<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    version: Option<Cow<'a, str>>,
+struct ClientInfo {
+    name: Option<String>,
+    version: Option<String>,
 }
 
-impl<'a, P> Wire<'a, P> {
-    fn without_params(self) -> (Wire<'a, ()>, Option<P>) {
-        let wire = Wire {
-            _version: self._version,
-            id: self.id,
-            method: self.method,
-            params: None,
-            _result: self._result,
-            _error: self._error,
-        };
-        (wire, self.params)
-    }
-}
-
-impl<'a> Params<'a, ClientInfo<'a>> {
-    fn of_any_form(params: &'a RawValue) -> Option<Self> {
-        let params: Params<'a, &RawValue> = serde_json::from_str(params.get()).ok()?;
-        Some(Self {
-            meta: params.meta.map(|meta| Meta {
+/// Reads params whose description of the client is of another form, which hides nothing beside it.
+fn params_of_any_form(params: &RawValue) -> Option<Params<Object<ClientInfo>>> {
+    let Object(params): Object<Params<Box<RawValue>>> = serde_json::from_str(params.get()).ok()?;
+    let read = |client: Box<RawValue>| serde_json::from_str(client.get()).ok();
+    Some(Params {
+        meta: params.meta.map(|Object(meta)| {
+            Object(Meta {
                 protocol_version: meta.protocol_version,
-                // Read by itself: of another form, it must not hide the version beside it.
-                client_info: meta
-                    .client_info
-                    .and_then(|client| serde_json::from_str(client.get()).ok()),
-            }),
-            client_info: params.client_info,
-        })
-    }
+                client_info: meta.client_info.and_then(read),
+            })
+        }),
+        client_info: params.client_info.and_then(read),
+    })
 }
 
-impl Default for Params<'_, ClientInfo<'_>> {
+impl<C> Default for Params<C> {
     fn default() -> Self {
         Self {
             meta: None,
             client_info: None,
         }
+    }
+}
+
+/// A struct that is written as an object. An array that lists its fields in order would pass for it too.
+#[derive(Default)]
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfMap<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfMap<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(OfMap(PhantomData))
     }
 }
 
@@ -289,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_another_form_hides_nothing_beside_it() {
+    fn a_client_of_another_form_hides_nothing_beside_it() {
         let meta = |client: &str| {
             format!(
                 r#"{{"id":1,"method":"tools/list","params":{{"_meta":{{"io.modelcontextprotocol/clientInfo":{client},"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}}}}"#
@@ -299,6 +303,7 @@ mod tests {
             (r#"{"name":"x","more":{}}"#, Some("x")),
             ("{}", None),
             ("7", None),
+            (r#"["x","1"]"#, None),
             (r#"{"name":7}"#, None),
             (r#"{"name":"x","name":"y"}"#, None),
         ] {
@@ -312,6 +317,10 @@ mod tests {
             let envelope = message.envelope().unwrap();
             assert_eq!(envelope.client_name.as_deref(), expected, "{client}");
         }
+        let beside = r#"{"id":1,"method":"tools/list","params":{"clientInfo":7,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+        assert_eq!(modern(beside, None).as_deref(), Some("2026-07-28"));
+        let array = r#"{"id":1,"method":"tools/list","params":{"_meta":["2026-07-28",null]}}"#;
+        assert_eq!(modern(array, None), None);
         for params in ["7", "[]", r#"{"_meta":7}"#, r#"{"_meta":{},"_meta":{}}"#] {
             let body = format!(r#"{{"id":1,"method":"tools/list","params":{params}}}"#);
             assert_eq!(read(&body).id(), Some(&RequestId::Number(1)), "{params}");
