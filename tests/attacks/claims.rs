@@ -24,7 +24,7 @@ async fn foreign_workspace() -> Case {
     let world = World::new().await;
     let other = world.issue("other", "primary").await;
     let app = world.by_path();
-    let attempt = |token: &str| Attempt::oneshot(&app, bearer(token.as_bytes()), &[token]);
+    let attempt = |token: &str| Attempt::request(&app, bearer(token.as_bytes()), &[token]);
     Case {
         family: "claims",
         name: String::from("the live token of another workspace"),

@@ -31,9 +31,9 @@ pub(crate) async fn cases() -> Vec<Case> {
         cases.push(Case {
             family: "encoding",
             name: name.to_owned(),
-            attack: Attempt::oneshot(&app, bearer(&spelling), &[token]),
+            attack: Attempt::request(&app, bearer(&spelling), &[token]),
             expected: Expected::InvalidToken,
-            control: Attempt::oneshot(&app, bearer(token.as_bytes()), &[token]),
+            control: Attempt::request(&app, bearer(token.as_bytes()), &[token]),
         });
     }
     let app = world.by_query();
@@ -55,9 +55,9 @@ pub(crate) async fn cases() -> Vec<Case> {
         cases.push(Case {
             family: "encoding",
             name: format!("{name}, in the query"),
-            attack: Attempt::oneshot(&app, get(&target(&escaped), &[]), &[token]),
+            attack: Attempt::request(&app, get(&target(&escaped), &[]), &[token]),
             expected: Expected::InvalidToken,
-            control: Attempt::oneshot(&app, get(&target(token), &[]), &[token]),
+            control: Attempt::request(&app, get(&target(token), &[]), &[token]),
         });
     }
     cases

@@ -27,7 +27,7 @@ pub(crate) async fn planted(family: &'static str, name: &str, token: String) -> 
     assert_ne!(token, control, "{name} changes nothing");
     let attempt = async |token: &str| {
         let app = World::planted(token).await.by_path();
-        Attempt::oneshot(&app, bearer(token.as_bytes()), &[token])
+        Attempt::request(&app, bearer(token.as_bytes()), &[token])
     };
     Case {
         family,

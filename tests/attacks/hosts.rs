@@ -1,7 +1,11 @@
-//! Host and authority, byte by byte through a socket: what HTTP libraries let through.
+//! Host and authority: what HTTP libraries let through. Byte by byte over HTTP/1.1, and over HTTP/2 as
+//! `Host`, as `:authority` (RFC 9113 §8.3.1) and as both.
+
+use axum::body::Body;
+use http::{HeaderName, HeaderValue, Request, Version, uri::Authority};
 
 use crate::{
-    common::World,
+    common::{App, World},
     table::{Attempt, Case, Expected},
 };
 
@@ -16,20 +20,21 @@ pub(crate) async fn cases() -> Vec<Case> {
         cases.push(Case {
             family: "host and authority",
             name: name.to_owned(),
-            attack: Attempt::wire(&app, request(line, hosts, token), &[token]),
+            attack: Attempt::bytes(&app, request(line, hosts, token), &[token]),
             expected,
-            control: Attempt::wire(&app, good.clone(), &[token]),
+            control: Attempt::bytes(&app, good.clone(), &[token]),
         });
     }
+    cases.extend(over_http2(&app, token));
     let mut not_ascii =
         b"GET /mcp HTTP/1.1\r\nHost: acme.mcp.t\xe9st\r\nConnection: close\r\n".to_vec();
     not_ascii.extend(format!("Authorization: Bearer {token}\r\n\r\n").into_bytes());
     cases.push(Case {
         family: "host and authority",
         name: String::from("a host that is not ASCII"),
-        attack: Attempt::wire(&app, not_ascii, &[token]),
+        attack: Attempt::bytes(&app, not_ascii, &[token]),
         expected: Expected::BadAddress,
-        control: Attempt::wire(&app, good.clone(), &[token]),
+        control: Attempt::bytes(&app, good.clone(), &[token]),
     });
     // Where the workspace stands in the path any host will do, as long as it is one.
     let by_path = world.by_path();
@@ -43,21 +48,88 @@ pub(crate) async fn cases() -> Vec<Case> {
                 "`{}` for a host, the workspace in the path",
                 host.escape_debug()
             ),
-            attack: Attempt::wire(&by_path, request(line, &host_line, token), &[token]),
+            attack: Attempt::bytes(&by_path, request(line, &host_line, token), &[token]),
             expected: Expected::BadAddress,
-            control: Attempt::wire(&by_path, any_host.clone(), &[token]),
+            control: Attempt::bytes(&by_path, any_host.clone(), &[token]),
         });
     }
     for (name, bytes, expected) in smuggled(token) {
         cases.push(Case {
             family: "request smuggling",
             name: name.to_owned(),
-            attack: Attempt::wire(&app, bytes, &[token]),
+            attack: Attempt::bytes(&app, bytes, &[token]),
             expected,
-            control: Attempt::wire(&app, good.clone(), &[token]),
+            control: Attempt::bytes(&app, good.clone(), &[token]),
         });
     }
     cases
+}
+
+/// The addresses of [`addresses`] over HTTP/2: in each place in which that version can carry them.
+fn over_http2(app: &App, token: &str) -> Vec<Case> {
+    let request = |target: &str, hosts: &[(HeaderName, HeaderValue)]| {
+        let mut request = Request::get(target)
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::empty())
+            .unwrap();
+        request.headers_mut().extend(hosts.iter().cloned());
+        if request.uri().authority().is_some() {
+            *request.version_mut() = Version::HTTP_2;
+        }
+        request
+    };
+    let mut cases = Vec::new();
+    for (name, line, hosts, expected) in addresses() {
+        let target = line.split(' ').nth(1).unwrap();
+        let is_right = target.starts_with("http:") && hosts.is_empty();
+        let Some(hosts) = fields(hosts).filter(|_| line.starts_with("GET ") && !is_right) else {
+            continue;
+        };
+        let mut push = |place: &str, request: Request<Body>, expected: Expected| {
+            cases.push(Case {
+                family: "host and authority",
+                name: format!("{name}, over HTTP/2 {place}"),
+                attack: Attempt::http2(app, request, &[token]),
+                expected,
+                control: Attempt::http2(app, over_http2_rightly(token), &[token]),
+            });
+        };
+        push("as it is", request(target, &hosts), expected);
+        let [(host, value), forwarded @ ..] = &hosts[..] else {
+            continue;
+        };
+        if target.starts_with("http:") || forwarded.iter().any(|(name, _)| name == host) {
+            continue;
+        }
+        if let Ok(authority) = Authority::try_from(value.as_bytes()) {
+            let target = format!("http://{authority}/mcp");
+            push("as the authority", request(&target, forwarded), expected);
+        }
+        let right = "http://acme.mcp.test/mcp";
+        let name = "beside the right authority";
+        push(name, request(right, &hosts), Expected::BadAddress);
+    }
+    cases
+}
+
+/// What every control over HTTP/2 is: the right authority, and no `Host`.
+fn over_http2_rightly(token: &str) -> Request<Body> {
+    Request::get("http://acme.mcp.test/mcp")
+        .version(Version::HTTP_2)
+        .header("authorization", format!("Bearer {token}"))
+        .body(Body::empty())
+        .unwrap()
+}
+
+/// The fields that lines of HTTP/1.1 stand for; `None` if one of them stands for none.
+fn fields(lines: &str) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let field = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        let value = HeaderValue::from_bytes(value.trim_ascii().as_bytes()).ok()?;
+        Some((name, value))
+    };
+    lines.split_terminator("\r\n").map(field).collect()
 }
 
 const MALFORMED: [&str; 20] = [

@@ -351,7 +351,7 @@ async fn an_open_stream_keeps_its_session() {
     let token = desk.world.token.clone();
     let [streaming, idle] = [desk.open(&token).await, desk.open(&token).await];
     let stream = call_with(Method::GET, &token, &[&streaming], &[("x-stream", "1")]);
-    let stream = desk.app.clone().oneshot(stream).await.unwrap();
+    let stream = desk.app.axum.clone().oneshot(stream).await.unwrap();
     desk.world.clock.advance(IDLE + Duration::from_secs(1));
     assert_eq!(desk.post(&token, &streaming).await.status, 200);
     assert_eq!(desk.post(&token, &idle).await.status, 404);
@@ -367,7 +367,7 @@ async fn a_deleted_session_ends_its_stream() {
     let token = desk.world.token.clone();
     let session = desk.open(&token).await;
     let stream = call_with(Method::GET, &token, &[&session], &[("x-stream", "1")]);
-    let stream = desk.app.clone().oneshot(stream).await.unwrap();
+    let stream = desk.app.axum.clone().oneshot(stream).await.unwrap();
     let watched = tokio::spawn(ends(stream.into_body()));
     oneshot(&desk.app, call(Method::DELETE, &token, &[&session])).await;
     assert!(watched.await.unwrap());

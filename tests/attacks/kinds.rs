@@ -93,13 +93,13 @@ pub(crate) async fn cases() -> Vec<Case> {
         cases.push(Case {
             family,
             name: name.to_owned(),
-            attack: Attempt::oneshot(
+            attack: Attempt::request(
                 &app,
                 get("/mcp/acme", &[(place, value.as_bytes())]),
                 &[token],
             ),
             expected: Expected::NoCredential,
-            control: Attempt::oneshot(&app, bearer(token.as_bytes()), &[token]),
+            control: Attempt::request(&app, bearer(token.as_bytes()), &[token]),
         });
     }
     cases

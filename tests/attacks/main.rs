@@ -1,7 +1,8 @@
-//! Attacks on the library through axum: what users see is all that these tests see.
+//! Attacks on the library: what users see is all that these tests see.
 //!
-//! [`table`] runs every named case against its expected answer and its positive control; the other
-//! files hold the cases, a family each, and the named tests of the rules. `docs/security-tests.md`
+//! [`table`] runs every named case against its expected answer and its positive control, through axum and
+//! warp, over HTTP/1.1 and HTTP/2; the other files hold the cases, a family each, and the named tests of
+//! the rules, which ask axum without a socket. `docs/security-tests.md`
 //! says which test stands for which rule.
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +12,7 @@
 mod claims;
 mod common;
 mod encoding;
+mod frames;
 mod headers;
 mod hosts;
 mod http_rules;

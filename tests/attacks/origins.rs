@@ -1,10 +1,9 @@
 //! `Origin`: absent, our own, or listed.
 
-use axum::Router;
 use http::{Request, header};
 
 use crate::{
-    common::{World, protect},
+    common::{App, World, protect},
     table::{Attempt, Case, Expected},
 };
 
@@ -12,14 +11,14 @@ pub(crate) async fn cases() -> Vec<Case> {
     let world = World::new().await;
     let token = world.token.as_str();
     let app = protect(world.path_layer().with_origin("https://app.example"));
-    let attempt = |app: &Router, host: &str, origins: &[&str]| {
+    let attempt = |app: &App, host: &str, origins: &[&str]| {
         let mut request = Request::get("/mcp/acme")
             .header(header::HOST, host)
             .header(header::AUTHORIZATION, format!("Bearer {token}"));
         for origin in origins {
             request = request.header(header::ORIGIN, origin.as_bytes());
         }
-        Attempt::oneshot(
+        Attempt::request(
             app,
             request.body(axum::body::Body::empty()).unwrap(),
             &[token],

@@ -1,9 +1,7 @@
 //! The places of a credential: one per request, wherever it stands and however its name is spelled.
 
-use axum::Router;
-
 use crate::{
-    common::{World, bearer, get},
+    common::{App, World, bearer, get},
     table::{Attempt, Case, Expected},
 };
 
@@ -23,7 +21,7 @@ pub(crate) async fn cases() -> Vec<Case> {
         cases.push(Case {
             family: FAMILY,
             name: name.to_owned(),
-            attack: Attempt::oneshot(&query, get(&target, &headers), &[token, &other]),
+            attack: Attempt::request(&query, get(&target, &headers), &[token, &other]),
             expected,
             control: control(&query, token),
         });
@@ -34,7 +32,7 @@ pub(crate) async fn cases() -> Vec<Case> {
         cases.push(Case {
             family: FAMILY,
             name: format!("{name}, through a socket"),
-            attack: Attempt::wire(&query, request, &[token]),
+            attack: Attempt::bytes(&query, request, &[token]),
             expected: Expected::BadPlace,
             control: control(&query, token),
         });
@@ -44,9 +42,9 @@ pub(crate) async fn cases() -> Vec<Case> {
     cases.push(Case {
         family: FAMILY,
         name: String::from("a query token where none was switched on"),
-        attack: Attempt::oneshot(&path, get(&target, &[]), &[token]),
+        attack: Attempt::request(&path, get(&target, &[]), &[token]),
         expected: Expected::NoCredential,
-        control: Attempt::oneshot(&path, bearer(token.as_bytes()), &[token]),
+        control: Attempt::request(&path, bearer(token.as_bytes()), &[token]),
     });
     let mut form = get(
         "/mcp/acme",
@@ -57,15 +55,15 @@ pub(crate) async fn cases() -> Vec<Case> {
     cases.push(Case {
         family: FAMILY,
         name: String::from("the token in the body of a form"),
-        attack: Attempt::oneshot(&query, form, &[token]),
+        attack: Attempt::request(&query, form, &[token]),
         expected: Expected::NoCredential,
         control: control(&query, token),
     });
     cases
 }
 
-fn control(app: &Router, token: &str) -> Attempt {
-    Attempt::oneshot(app, get(&format!("/mcp/acme?token={token}"), &[]), &[token])
+fn control(app: &App, token: &str) -> Attempt {
+    Attempt::request(app, get(&format!("/mcp/acme?token={token}"), &[]), &[token])
 }
 
 type Row = (&'static str, String, Vec<String>, Expected);

@@ -16,7 +16,7 @@ use tower_workspace_token::{
 
 use crate::{
     common::{
-        JTI, NOW, TARGET, World, acme, bearer, get,
+        App, JTI, NOW, TARGET, World, acme, bearer, get,
         oracle::{self, SESSION, WORKSPACE, claims, header, sign},
         protect,
         send::oneshot,
@@ -130,7 +130,7 @@ async fn a_replayed_session_id_opens_no_stream() {
     let session = desk.open(&desk.world.token).await;
     let stream = |token: &str| call_with(Method::GET, token, &[&session], &[("x-stream", "1")]);
     assert_eq!(oneshot(&desk.app, stream(&second)).await.status, 404);
-    let own = tower::ServiceExt::oneshot(desk.app.clone(), stream(&desk.world.token)).await;
+    let own = tower::ServiceExt::oneshot(desk.app.axum.clone(), stream(&desk.world.token)).await;
     assert_eq!(own.unwrap().status(), 200);
     let new = desk.world.rotate("acme", "primary").await;
     assert_eq!(
@@ -216,7 +216,7 @@ async fn a_request_without_a_credential_reaches_no_session() {
 #[tokio::test]
 async fn a_page_that_was_rebound_to_this_machine_is_refused() {
     let world = World::new().await;
-    let send = async |app: &Router, host: &str, origin: &str| {
+    let send = async |app: &App, host: &str, origin: &str| {
         let request = Request::get(TARGET)
             .header(header::HOST, host)
             .header(header::ORIGIN, origin)

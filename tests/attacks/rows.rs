@@ -37,7 +37,7 @@ fn attempt(world: &World, row: Option<TokenRecord>, token: &str) -> Attempt {
             tampered.by_path()
         }
     };
-    Attempt::oneshot(&app, bearer(token.as_bytes()), &[token])
+    Attempt::request(&app, bearer(token.as_bytes()), &[token])
 }
 
 fn case(world: &World, name: &str, row: TokenRecord, token: &str, expected: Expected) -> Case {
@@ -129,13 +129,13 @@ async fn put_back() -> Vec<Case> {
             Case {
                 family: FAMILY,
                 name: name.to_owned(),
-                attack: Attempt::oneshot(
+                attack: Attempt::request(
                     &world.by_path(),
                     bearer(world.token.as_bytes()),
                     &[&world.token],
                 ),
                 expected: Expected::InvalidToken,
-                control: Attempt::oneshot(
+                control: Attempt::request(
                     &right.by_path(),
                     bearer(right.token.as_bytes()),
                     &[&right.token],
@@ -327,9 +327,9 @@ async fn minted_anew() -> Vec<Case> {
         cases.push(Case {
             family: FAMILY,
             name: name.to_owned(),
-            attack: Attempt::oneshot(&app, bearer(token.as_bytes()), &[&world.token]),
+            attack: Attempt::request(&app, bearer(token.as_bytes()), &[&world.token]),
             expected: Expected::InvalidToken,
-            control: Attempt::oneshot(&app, bearer(world.token.as_bytes()), &[&world.token]),
+            control: Attempt::request(&app, bearer(world.token.as_bytes()), &[&world.token]),
         });
     }
     // Somebody who also holds the seal key, but cannot write the row in whose place theirs would stand.
@@ -342,7 +342,7 @@ async fn minted_anew() -> Vec<Case> {
     cases.push(Case {
         family: FAMILY,
         name: String::from("a well signed token that no row seals"),
-        attack: Attempt::oneshot(&world.by_path(), bearer(planted.as_bytes()), &[&planted]),
+        attack: Attempt::request(&world.by_path(), bearer(planted.as_bytes()), &[&planted]),
         expected: Expected::InvalidToken,
         control: attempt(&world, Some(row), &planted),
     });

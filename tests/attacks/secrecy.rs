@@ -147,7 +147,7 @@ async fn a_scrub_layer_switches_no_query_token_on() {
     let world = World::new().await;
     let token = world.token.as_str();
     let scrub = CredentialScrubLayer::new().with_query_token("token");
-    let app = world.by_path().layer(scrub);
+    let app = world.by_path().axum.layer(scrub);
     let in_query = get(&format!("/mcp/acme?token={token}"), &[]);
     assert_eq!(oneshot(&app, in_query).await.status, 401);
     assert_eq!(oneshot(&app, bearer(token.as_bytes())).await.status, 200);
@@ -288,20 +288,22 @@ async fn the_rejection_for_the_log_says_why_and_nothing_of_the_credential() {
     let world = World::new().await;
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = Arc::clone(&seen);
-    let app = world
-        .by_query()
-        .layer(middleware::map_response(move |response: Response<Body>| {
-            let log = Arc::clone(&log);
-            async move {
-                log.lock().unwrap().push(format!(
-                    "{:?}",
+    let app =
+        world
+            .by_query()
+            .axum
+            .layer(middleware::map_response(move |response: Response<Body>| {
+                let log = Arc::clone(&log);
+                async move {
+                    log.lock().unwrap().push(format!(
+                        "{:?}",
+                        response
+                            .extensions()
+                            .get::<tower_workspace_token::rejection::Rejection>()
+                    ));
                     response
-                        .extensions()
-                        .get::<tower_workspace_token::rejection::Rejection>()
-                ));
-                response
-            }
-        }));
+                }
+            }));
     let token = world.token.as_str();
     for credential in [
         format!("{token}x"),

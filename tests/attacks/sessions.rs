@@ -5,18 +5,17 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    response::{IntoResponse as _, Response},
-};
-use http::{HeaderMap, Method, Request};
+use std::convert::Infallible;
+
+use axum::{Router, body::Body};
+use http::{HeaderMap, Method, Request, Response};
+use tower::Layer as _;
 use tower_workspace_token::{SessionLayer, clock::Timestamp};
+use warp::{Filter as _, Reply as _, filters::header::headers_cloned, sse};
 
 use crate::{
     common::{
-        NOW, TARGET, World,
+        App, NOW, TARGET, World,
         oracle::{self, SESSION, WORKSPACE, header, sign},
         send::{Answer, oneshot},
     },
@@ -31,7 +30,7 @@ pub(crate) const IDLE: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) world: World,
-    pub(crate) app: Router,
+    pub(crate) app: App,
     /// The inner ids that were called ended.
     pub(crate) ended: Arc<Mutex<Vec<String>>>,
 }
@@ -52,11 +51,25 @@ impl Desk {
             .with_lifetime(LIFETIME)
             .with_idle_timeout(IDLE)
             .on_session_end(move |id| on_end.lock().unwrap().push(id.to_owned()));
-        let app = Router::new()
-            .fallback(inner)
-            .with_state(Arc::default())
-            .layer(change(layer))
-            .layer(world.path_layer());
+        let (layer, outer) = (change(layer), world.path_layer());
+        let opened: Arc<Mutex<usize>> = Arc::default();
+        let by_warp = {
+            let opened = Arc::clone(&opened);
+            headers_cloned().map(move |headers| match inner(&opened, &headers) {
+                Some(response) => response.into_response(),
+                None => sse::reply(tokio_stream::pending::<Result<sse::Event, Infallible>>())
+                    .into_response(),
+            })
+        };
+        let by_axum = async move |headers: HeaderMap| match inner(&opened, &headers) {
+            Some(response) => response.map(Body::from),
+            None => Response::new(Body::from_stream(tokio_stream::pending::<
+                Result<String, Infallible>,
+            >())),
+        };
+        let service = outer.layer(layer.layer(warp::service(by_warp)));
+        let router = Router::new().fallback(by_axum).layer(layer).layer(outer);
+        let app = App::new(router, service);
         Self { world, app, ended }
     }
 
@@ -73,32 +86,29 @@ impl Desk {
 
     fn attempt(&self, method: Method, token: &str, sessions: &[&str]) -> Attempt {
         let credentials: Vec<&str> = [token].iter().chain(sessions).copied().collect();
-        Attempt::oneshot(&self.app, call(method, token, sessions), &credentials)
+        Attempt::request(&self.app, call(method, token, sessions), &credentials)
     }
 }
 
-/// Opens a session for whoever has none; answers a body that stays open to `/stream`.
-async fn inner(
-    State(opened): State<Arc<Mutex<usize>>>,
-    headers: HeaderMap,
-    request: Request<Body>,
-) -> Response {
-    let session = headers.get(SESSION_ID).map(|id| id.to_str().unwrap());
-    if request.headers().contains_key("x-stream") {
-        return Body::from_stream(tokio_stream::pending::<Result<String, std::io::Error>>())
-            .into_response();
+/// Opens a session for whoever has none; `None` is a body that stays open.
+fn inner(opened: &Mutex<usize>, headers: &HeaderMap) -> Option<Response<String>> {
+    if headers.contains_key("x-stream") {
+        return None;
     }
-    match session {
-        Some(session) if headers.contains_key("x-reopen") => {
-            ([(SESSION_ID, format!("{session}-again"))], "opened").into_response()
-        }
-        Some(session) => format!("in {session}").into_response(),
+    let opens = |id: String| {
+        let response = Response::builder().header(SESSION_ID, id);
+        response.body(String::from("opened")).unwrap()
+    };
+    let session = headers.get(SESSION_ID).map(|id| id.to_str().unwrap());
+    Some(match session {
+        Some(session) if headers.contains_key("x-reopen") => opens(format!("{session}-again")),
+        Some(session) => Response::new(format!("in {session}")),
         None => {
             let mut opened = opened.lock().unwrap();
             *opened += 1;
-            ([(SESSION_ID, format!("inner-{opened}"))], "opened").into_response()
+            opens(format!("inner-{opened}"))
         }
-    }
+    })
 }
 
 pub(crate) fn call(method: Method, token: &str, sessions: &[&str]) -> Request<Body> {
@@ -302,7 +312,7 @@ async fn foreign() -> Vec<Case> {
     ));
     cases.push(case(
         "a session without its token",
-        Attempt::oneshot(
+        Attempt::request(
             &desk.app,
             {
                 let mut request = call(Method::POST, token, &[&own]);
@@ -455,7 +465,7 @@ async fn too_many() -> Case {
     let session = desk.open(token).await;
     let second = desk.world.issue("acme", "second").await;
     let stream = call_with(Method::GET, token, &[&session], &[("x-stream", "1")]);
-    let stream = tower::ServiceExt::oneshot(desk.app.clone(), stream)
+    let stream = tower::ServiceExt::oneshot(desk.app.axum.clone(), stream)
         .await
         .unwrap();
     // Held open for as long as the test runs.

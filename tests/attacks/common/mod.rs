@@ -1,17 +1,19 @@
 //! What the tests share: worlds to attack, an independent mint, and ways to send a request.
 
+pub(crate) mod app;
+pub(crate) mod frames;
 pub(crate) mod oracle;
 pub(crate) mod send;
 pub(crate) mod spies;
+pub(crate) mod stacks;
 
 use std::sync::Arc;
 
-use axum::{Router, body::Body};
+use axum::body::Body;
 use http::Request;
 use secrecy::SecretBox;
 use tower_workspace_token::{
-    HostLabel, Keys, PathTemplate, TokenAuthority, TokenName, VerifiedToken, WorkspaceId,
-    WorkspaceTokenLayer,
+    HostLabel, Keys, PathTemplate, TokenAuthority, TokenName, WorkspaceId, WorkspaceTokenLayer,
     cipher::{Aes256Gcm, Cipher as _, KeyRing, SealContext, SealKey},
     clock::{ManualClock, Timestamp},
     id::{Generation, Revision, SlotKey, TokenId},
@@ -20,6 +22,7 @@ use tower_workspace_token::{
     token::SealedToken,
 };
 
+pub(crate) use app::{App, protect};
 use spies::{SpyCipher, SpyStore};
 
 pub(crate) const SIGNING: [u8; 32] = [0x51; 32];
@@ -137,17 +140,17 @@ impl World {
     }
 
     /// The workspace stands in the path; the token comes in the header.
-    pub(crate) fn by_path(&self) -> Router {
+    pub(crate) fn by_path(&self) -> App {
         protect(self.path_layer())
     }
 
     /// As [`by_path`](Self::by_path), and `?token=` is switched on.
-    pub(crate) fn by_query(&self) -> Router {
+    pub(crate) fn by_query(&self) -> App {
         protect(self.path_layer().with_query_token("token"))
     }
 
     /// The workspace is the label under `mcp.test`.
-    pub(crate) fn by_host(&self) -> Router {
+    pub(crate) fn by_host(&self) -> App {
         protect(WorkspaceTokenLayer::new(
             self.authority.clone(),
             HostLabel::under("mcp.test"),
@@ -160,12 +163,6 @@ impl World {
             PathTemplate::new("/mcp/{workspace}"),
         )
     }
-}
-
-/// An application whose every path answers 200 with the workspace to whoever is let in.
-pub(crate) fn protect(layer: WorkspaceTokenLayer) -> Router {
-    let handler = async |token: VerifiedToken| token.workspace().to_string();
-    Router::new().fallback(handler).layer(layer)
 }
 
 pub(crate) fn keys() -> Keys {

@@ -1,6 +1,6 @@
-//! Two ways to send a request: into the service, or byte by byte through a socket.
+//! Two ways to send a request to one application: into the service, or byte by byte through a socket.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{borrow::Borrow, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body};
 use http::{Request, Response};
@@ -41,6 +41,24 @@ impl Answer {
         headers.chain(self.body.iter().copied()).collect()
     }
 
+    /// No answer: the stream was reset, or the connection closed.
+    pub(crate) fn none() -> Self {
+        Self::of_status(0)
+    }
+
+    /// An answer of which nothing but the status is known.
+    pub(crate) fn of_status(status: u16) -> Self {
+        Self::new(status, Vec::new(), Vec::new())
+    }
+
+    /// The answer without the fields that say how its body is framed, which depend on the version of HTTP.
+    pub(crate) fn without_framing(mut self) -> Self {
+        const FRAMING: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
+        self.headers
+            .retain(|(name, _)| !FRAMING.contains(&name.as_str()));
+        self
+    }
+
     fn new(status: u16, headers: Vec<(String, Vec<u8>)>, body: Vec<u8>) -> Self {
         let mut headers = headers;
         headers.retain(|(name, _)| name != "date");
@@ -54,8 +72,8 @@ impl Answer {
 }
 
 /// Sends a request into the application, without a socket.
-pub(crate) async fn oneshot(app: &Router, request: Request<Body>) -> Answer {
-    collect(app.clone().oneshot(request).await.unwrap()).await
+pub(crate) async fn oneshot(app: &impl Borrow<Router>, request: Request<Body>) -> Answer {
+    collect(app.borrow().clone().oneshot(request).await.unwrap()).await
 }
 
 pub(crate) async fn collect(response: Response<Body>) -> Answer {
@@ -72,8 +90,12 @@ pub(crate) async fn collect(response: Response<Body>) -> Answer {
 /// Writes `bytes` to the application's socket and returns every answer that comes before it closes.
 ///
 /// The bytes ask for the connection to be closed.
-pub(crate) async fn wire(app: &Router, bytes: &[u8]) -> Vec<Answer> {
-    let address = serve(app.clone()).await;
+pub(crate) async fn wire(app: &impl Borrow<Router>, bytes: &[u8]) -> Vec<Answer> {
+    exchange(serve(app.borrow().clone()).await, bytes).await
+}
+
+/// Writes `bytes` to a new connection and returns every answer that comes before it closes.
+pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<Answer> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut received = Vec::new();
