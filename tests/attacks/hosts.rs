@@ -53,6 +53,26 @@ pub(crate) async fn cases() -> Vec<Case> {
             control: Attempt::bytes(&by_path, any_host.clone(), &[token]),
         });
     }
+    for host in MISLEADING {
+        for (place, app, target, right) in [
+            ("under the domain", &app, "/mcp", "acme.mcp.test"),
+            ("before a path", &by_path, "/mcp/acme", "any.test"),
+        ] {
+            let attempt = |host: &str| {
+                let request = Request::get(target)
+                    .header("host", HeaderValue::from_bytes(host.as_bytes()).unwrap())
+                    .header("authorization", format!("Bearer {token}"));
+                Attempt::request(app, request.body(Body::empty()).unwrap(), &[token])
+            };
+            cases.push(Case {
+                family: "host and authority",
+                name: format!("the host {host:?}, {place}"),
+                attack: attempt(host),
+                expected: Expected::BadAddress,
+                control: attempt(right),
+            });
+        }
+    }
     for (name, bytes, expected) in smuggled(token) {
         cases.push(Case {
             family: "request smuggling",
@@ -153,6 +173,72 @@ const MALFORMED: [&str; 20] = [
     "[a.test]",
     "[::1",
     "a.test:80:80",
+];
+
+/// Hosts that some readers take for ours, whatever the workspace is taken from.
+const MISLEADING: [&str; 62] = [
+    "acme.mcp.test.",
+    "acme.mcp.test..",
+    ".acme.mcp.test",
+    "acme..mcp.test",
+    "acme.mcp.test:",
+    "acme.mcp.test:x",
+    "acme.mcp.test:-80",
+    "acme.mcp.test:+80",
+    "acme.mcp.test:80x",
+    "acme.mcp.test:0x50",
+    "acme.mcp.test:65536",
+    "acme.mcp.test:4294967376",
+    "acme.mcp.test:80:443",
+    "acme.mcp.test:80,443",
+    "acme.mcp.test:80@evil.test",
+    "acme.mcp.test@evil.test",
+    "evil.test@acme.mcp.test",
+    "user:password@acme.mcp.test",
+    "@acme.mcp.test",
+    "acme.mcp.test@",
+    "acme.mcp.test/",
+    "acme.mcp.test/../x",
+    "acme.mcp.test?",
+    "acme.mcp.test#",
+    "acme.mcp.test\\",
+    "acme.mcp.test%00",
+    "acme.mcp.test%20",
+    "acme.mcp.test%0d%0a",
+    "acme%2emcp.test",
+    "%61cme.mcp.test",
+    "acme.mcp.test,",
+    "acme.mcp.test,evil.test",
+    "acme.mcp.test, evil.test",
+    "acme.mcp.test evil.test",
+    "acme.mcp.test;evil.test",
+    "acme.mcp.test|x",
+    "acme.mcp.test&x",
+    "acme.mcp.test=x",
+    "acme.mcp.test'",
+    "acme.mcp.test\"",
+    "acme.mcp.test`id`",
+    "$(id).mcp.test",
+    "${x}.mcp.test",
+    "*.mcp.test",
+    "acme!.mcp.test",
+    "acme~.mcp.test",
+    "(acme).mcp.test",
+    "<acme>.mcp.test",
+    "{acme}.mcp.test",
+    "[acme].mcp.test",
+    "[::1",
+    "::1]",
+    "[::1]]",
+    "[::1]x",
+    "[::1%25lo]",
+    "[fe80::1%lo]",
+    "[1]",
+    "[v1.x]",
+    "http://acme.mcp.test",
+    "//acme.mcp.test",
+    "acm\u{435}.mcp.test",
+    "acme\u{3002}mcp.test",
 ];
 
 fn request(line: &str, hosts: &str, token: &str) -> String {

@@ -11,11 +11,14 @@
 
 mod claims;
 mod common;
+mod elsewhere;
 mod encoding;
+mod exhaustion;
 mod frames;
 mod headers;
 mod hosts;
 mod http_rules;
+mod json;
 mod kinds;
 #[cfg(feature = "tracing")]
 mod logs;
@@ -23,7 +26,6 @@ mod origins;
 mod paths;
 mod places;
 mod published;
-
 mod rows;
 mod secrecy;
 mod sessions;

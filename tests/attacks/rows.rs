@@ -206,38 +206,93 @@ async fn put_back() -> Vec<Case> {
     cases
 }
 
-/// One byte of each field of the envelope flipped; the table of `cipher::envelope` says what is where.
+/// Each field of the envelope changed, cut, doubled, and taken from another row; the table of `cipher::envelope` says what is where.
 async fn changed() -> Vec<Case> {
     let world = World::new().await;
     let row = world.row("acme", "primary").await;
     let bytes = row.sealed.clone().unwrap().as_bytes().to_vec();
     let mut cases = Vec::new();
+    let end = bytes.len();
     let fields = [
-        ("version", 0),
-        ("algorithm", 1),
-        ("key id", 2),
-        ("profile", 10),
-        ("nonce", 11),
-        ("key commitment", 23),
-        ("ciphertext", 55),
-        ("tag", bytes.len() - 1),
+        ("version", 0..1),
+        ("algorithm", 1..2),
+        ("key id", 2..10),
+        ("profile", 10..11),
+        ("nonce", 11..23),
+        ("key commitment", 23..55),
+        ("ciphertext", 55..end - 16),
+        ("tag", end - 16..end),
     ];
     let sealed = |bytes: Vec<u8>| {
         let mut row = row.clone();
         row.sealed = Some(SealedToken::from_bytes(bytes));
         row
     };
-    for (field, offset) in fields {
-        let mut changed = bytes.clone();
-        changed[offset] ^= 1;
-        let name = format!("a flipped bit in the {field}");
-        cases.push(case(
-            &world,
-            &name,
-            sealed(changed),
-            &world.token,
-            Expected::Unavailable,
-        ));
+    let row_of = async |workspace: &str, name: &str| {
+        let row = world.row(workspace, name).await;
+        row.sealed.unwrap().as_bytes().to_vec()
+    };
+    // As long as ours, so that each field fits.
+    world.issue("acmf", "primary").await;
+    world.issue("acme", "primarz").await;
+    let former = {
+        let world = World::new().await;
+        world
+            .row("acme", "primary")
+            .await
+            .sealed
+            .unwrap()
+            .as_bytes()
+            .to_vec()
+    };
+    let others = [
+        ("another workspace", row_of("acmf", "primary").await),
+        ("another slot", row_of("acme", "primarz").await),
+        ("another life of the slot", former),
+    ];
+    for (field, range) in fields {
+        let mut push = |name: String, changed: Vec<u8>| {
+            let row = sealed(changed);
+            let expected = Expected::Unavailable;
+            cases.push(case(&world, &name, row, &world.token, expected));
+        };
+        for (place, offset) in [("first", range.start), ("last", range.end - 1)] {
+            for bit in [0, 3, 7] {
+                let mut changed = bytes.clone();
+                changed[offset] ^= 1 << bit;
+                if range.len() > 1 || place == "first" {
+                    push(
+                        format!("bit {bit} of the {place} byte of the {field} flipped"),
+                        changed,
+                    );
+                }
+            }
+        }
+        for byte in [0, 0xff] {
+            let mut changed = bytes.clone();
+            changed[range.clone()].fill(byte);
+            push(
+                format!("nothing but bytes of {byte} in the {field}"),
+                changed,
+            );
+        }
+        push(
+            format!("a sealed token that ends before its {field}"),
+            bytes[..range.start].to_vec(),
+        );
+        let without = [&bytes[..range.start], &bytes[range.end..]].concat();
+        push(format!("a sealed token without its {field}"), without);
+        let twice = [&bytes[..range.end], &bytes[range.start..]].concat();
+        push(format!("a sealed token with its {field} twice"), twice);
+        for (whose, other) in &others {
+            assert_eq!(other.len(), bytes.len());
+            let mut spliced = bytes.clone();
+            spliced[range.clone()].copy_from_slice(&other[range.clone()]);
+            // What all rows begin with is the same in each.
+            if range.start >= 11 {
+                push(format!("the {field} of {whose}"), spliced);
+            }
+        }
     }
     let cut = bytes[..bytes.len() - 1].to_vec();
     let longer = [&bytes[..], b"\0"].concat();

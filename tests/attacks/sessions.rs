@@ -14,11 +14,16 @@ use tower_workspace_token::{SessionLayer, clock::Timestamp};
 use warp::{Filter as _, Reply as _, filters::header::headers_cloned, sse};
 
 use crate::{
+    claims::moment,
     common::{
-        App, NOW, TARGET, World,
-        oracle::{self, SESSION, WORKSPACE, header, sign},
+        App, NOW, SIGNING, TARGET, World, acme,
+        oracle::{self, SESSION, WORKSPACE, claims, encode, header, mac_key, sign},
+        primary,
         send::{Answer, oneshot},
     },
+    headers::add_new,
+    json::Object,
+    kinds,
     table::{Attempt, Case, Expected},
 };
 
@@ -84,7 +89,7 @@ impl Desk {
         oneshot(&self.app, call(Method::POST, token, &[session])).await
     }
 
-    fn attempt(&self, method: Method, token: &str, sessions: &[&str]) -> Attempt {
+    pub(crate) fn attempt(&self, method: Method, token: &str, sessions: &[&str]) -> Attempt {
         let credentials: Vec<&str> = [token].iter().chain(sessions).copied().collect();
         Attempt::request(&self.app, call(method, token, sessions), &credentials)
     }
@@ -138,6 +143,7 @@ pub(crate) fn call_with(
 pub(crate) async fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(forged().await);
+    cases.extend(chosen().await);
     cases.extend(foreign().await);
     cases.extend(ended().await);
     cases.extend(places().await);
@@ -157,7 +163,7 @@ fn case(name: &str, attack: Attempt, expected: Expected, control: Attempt) -> Ca
 
 /// Session tokens with a right MAC, made by somebody who holds the signing key, around a live `sid`.
 async fn forged() -> Vec<Case> {
-    let desk = Desk::new().await;
+    let desk = Desk::with(|layer| layer.with_sessions_per_token(10_000)).await;
     let token = desk.world.token.as_str();
     let live = desk.open(token).await;
     assert_eq!(
@@ -166,14 +172,20 @@ async fn forged() -> Vec<Case> {
         "the oracle mints what the library mints"
     );
     let mut cases = Vec::new();
-    for name in 0..wrong_claims(&live, token).len() {
+    let sid_of = |session: &str| text(&oracle::payload(session), "sid");
+    let sid = sid_of(&live);
+    for (name, payload) in wrong_claims(&live, token) {
         // Around a session of its own: one that has expired is gone once it was seen.
-        let doomed = desk.open(token).await;
-        let (name, payload) = wrong_claims(&doomed, token).swap_remove(name);
-        assert_ne!(payload, oracle::payload(&doomed), "{name} changes nothing");
+        let doomed = sid_of(&desk.open(token).await);
+        assert_ne!(
+            payload,
+            oracle::payload(&live).into_bytes(),
+            "{name} changes nothing"
+        );
+        let payload = replace(&payload, sid.as_bytes(), doomed.as_bytes());
         let session = sign(SESSION, header(SESSION), payload);
         cases.push(case(
-            name,
+            &name,
             desk.attempt(Method::POST, token, &[&session]),
             Expected::NoSession,
             desk.attempt(Method::POST, token, &[&live]),
@@ -224,20 +236,33 @@ async fn forged() -> Vec<Case> {
     cases
 }
 
+/// The text that the member `name` is.
+fn text(json: &str, name: &str) -> String {
+    let value = json.split(&format!("\"{name}\":\"")).nth(1).unwrap();
+    value.split('"').next().unwrap().to_owned()
+}
+
+/// `text` with `to` wherever there is `from`, which is as long.
+fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    for at in 0..(text.len() + 1).saturating_sub(from.len()) {
+        if text[at..].starts_with(from) {
+            text[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    text
+}
+
 /// The claims of `live`, each wrong in one way.
-fn wrong_claims(live: &str, token: &str) -> Vec<(&'static str, String)> {
+fn wrong_claims(live: &str, token: &str) -> Vec<(String, Vec<u8>)> {
     let good = oracle::payload(live);
     let exp = NOW + LIFETIME.as_secs();
     let set = |from: &str, to: &str| good.replace(from, to);
     let exp_is = |other: &str| set(&format!("\"exp\":{exp}"), &format!("\"exp\":{other}"));
     let iat_is = |other: &str| set(&format!("\"iat\":{NOW}"), &format!("\"iat\":{other}"));
-    let text = |json: &str, name: &str| {
-        let value = json.split(&format!("\"{name}\":\"")).nth(1).unwrap();
-        value.split('"').next().unwrap().to_owned()
-    };
     let sid = text(&good, "sid");
     let tid = oracle::token_id(&text(&oracle::payload(token), "jti")).to_string();
-    vec![
+    let others = [
         (
             "a session of another workspace, by its aud",
             set("acme", "other"),
@@ -279,8 +304,131 @@ fn wrong_claims(live: &str, token: &str) -> Vec<(&'static str, String)> {
             "the values alone, as a list",
             format!(r#"["acme",{exp},1,{NOW},"{sid}","{tid}"]"#),
         ),
-    ]
+    ];
+    let mut cases = Vec::from(others.map(|(name, json)| (name.to_owned(), json.into_bytes())));
+    // Somebody who holds the signing key and a live session gets nothing by another time of theirs: how long
+    // a session lasts is remembered. What has a time that is over or still to come is refused by it alone.
+    let is_right = |name: &str, value: &str| match name {
+        "exp" => moment(value).is_some_and(|exp| exp > NOW),
+        "iat" => moment(value).is_some_and(|iat| iat <= NOW + 60),
+        _ => false,
+    };
+    let (exp, iat) = (exp.to_string(), NOW.to_string());
+    let (sid, tid) = (format!("\"{sid}\""), format!("\"{tid}\""));
+    let object = Object::new(&[
+        ("aud", "\"acme\""),
+        ("exp", &exp),
+        ("gen", "1"),
+        ("iat", &iat),
+        ("sid", &sid),
+        ("tid", &tid),
+    ]);
+    assert_eq!(object.to_json(), good);
+    add_new(&mut cases, object.wrong(is_right));
+    cases
 }
+
+/// Ids that a client chose, and kinds of token that are none of a session's: nobody fixes a session's id.
+async fn chosen() -> Vec<Case> {
+    let desk = Desk::new().await;
+    let token = desk.world.token.as_str();
+    let live = desk.open(token).await;
+    let other = desk.open(token).await;
+    let good = oracle::payload(&live);
+    let mut ids: Vec<_> = CHOSEN
+        .iter()
+        .map(|id| (format!("the chosen id {id:?}"), (*id).to_owned()))
+        .collect();
+    let session = ("mcp-session+jwt", good.as_str());
+    let claims = claims();
+    for (name, header, key, payload) in kinds::matrix(session, ("workspace+jwt", &claims)) {
+        let id = oracle::sign_text(
+            &mac_key(&SIGNING, key),
+            encode(oracle::header(header)),
+            encode(payload),
+        );
+        ids.push((name, id));
+    }
+    let parts = |token: &str| -> Vec<String> { token.split('.').map(str::to_owned).collect() };
+    let (one, two) = (parts(&live), parts(&other));
+    ids.extend(
+        [
+            (
+                "the claims of one session, the MAC of another",
+                [&one[0], &one[1], &two[2]],
+            ),
+            (
+                "the claims of another session, the MAC of one",
+                [&two[0], &two[1], &one[2]],
+            ),
+            ("the parts in another order", [&one[1], &one[0], &one[2]]),
+            ("the header twice", [&one[0], &one[0], &one[2]]),
+            ("the claims twice", [&one[1], &one[1], &one[2]]),
+        ]
+        .map(|(name, parts)| (name.to_owned(), parts.map(String::as_str).join("."))),
+    );
+    let spelled = [
+        ("the live id in lower case", live.to_lowercase()),
+        ("the live id in upper case", live.to_uppercase()),
+        ("the live id in quotes", format!("\"{live}\"")),
+        ("the live id twice with a comma", format!("{live}, {live}")),
+        ("the live id with a parameter", format!("{live};v=1")),
+        ("the live id as Bearer", format!("Bearer {live}")),
+        ("the live id percent-encoded", live.replace('.', "%2e")),
+        ("the live id encoded once more", encode(&live)),
+        ("the sid alone", text(&good, "sid")),
+        ("the claims alone", encode(&good)),
+        ("the claims as they are", good.clone()),
+        (
+            "the live id without its header",
+            live.split_once('.').unwrap().1.to_owned(),
+        ),
+        (
+            "the live id without its MAC",
+            live.rsplit_once('.').unwrap().0.to_owned(),
+        ),
+        ("the live id with a dot behind", format!("{live}.")),
+        ("the live id with a dot before", format!(".{live}")),
+        (
+            "the live id with a tab inside",
+            live.replacen('.', "\t.", 1),
+        ),
+    ];
+    ids.extend(spelled.map(|(name, id)| (name.to_owned(), id)));
+    let mut cases = Vec::new();
+    for (name, id) in ids {
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            cases.push(case(
+                &format!("{method} in {name}"),
+                desk.attempt(method, token, &[&id]),
+                Expected::NoSession,
+                desk.attempt(Method::POST, token, &[&live]),
+            ));
+        }
+    }
+    cases
+}
+
+const CHOSEN: [&str; 18] = [
+    "0",
+    "1",
+    "-1",
+    "null",
+    "undefined",
+    "default",
+    "session",
+    "admin",
+    "inner-0",
+    "inner-2",
+    "../inner-1",
+    "*",
+    "%00",
+    "00000000-0000-0000-0000-000000000000",
+    "ffffffffffffffffffffffffffffffff",
+    "AAAAAAAAAAAAAAAAAAAAAA",
+    "' OR '1'='1",
+    "{\"sid\":\"inner-1\"}",
+];
 
 /// Sessions of somebody else.
 async fn foreign() -> Vec<Case> {
@@ -304,12 +452,14 @@ async fn foreign() -> Vec<Case> {
     *open.uri_mut() = "/mcp/other".parse().unwrap();
     let elsewhere = oneshot(&desk.app, open).await;
     let elsewhere = elsewhere.header(SESSION_ID).unwrap().to_owned();
-    cases.push(case(
-        "a session of another workspace",
-        desk.attempt(Method::POST, token, &[&elsewhere]),
-        Expected::NoSession,
-        desk.attempt(Method::POST, token, &[&own]),
-    ));
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        cases.push(case(
+            &format!("{method} in a session of another workspace"),
+            desk.attempt(method, token, &[&elsewhere]),
+            Expected::NoSession,
+            desk.attempt(Method::POST, token, &[&own]),
+        ));
+    }
     cases.push(case(
         "a session without its token",
         Attempt::request(
@@ -338,12 +488,14 @@ async fn foreign() -> Vec<Case> {
         },
         |layer| layer,
     );
-    cases.push(case(
-        "a session of another process",
-        stranger.attempt(Method::POST, token, &[&own]),
-        Expected::NoSession,
-        desk.attempt(Method::POST, token, &[&own]),
-    ));
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        cases.push(case(
+            &format!("{method} in a session of another process"),
+            stranger.attempt(method, token, &[&own]),
+            Expected::NoSession,
+            desk.attempt(Method::POST, token, &[&own]),
+        ));
+    }
     cases
 }
 
@@ -353,12 +505,15 @@ async fn ended() -> Vec<Case> {
     let desk = Desk::new().await;
     let old = desk.open(&desk.world.token).await;
     let new = desk.world.rotate("acme", "primary").await;
-    cases.push(case(
-        "a session of the generation before, with the new token",
-        desk.attempt(Method::POST, &new, &[&old]),
-        Expected::NoSession,
-        desk.attempt(Method::POST, &new, &[&desk.open(&new).await]),
-    ));
+    let control = desk.open(&new).await;
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        cases.push(case(
+            &format!("{method} in a session of the generation before, with the new token"),
+            desk.attempt(method, &new, &[&old]),
+            Expected::NoSession,
+            desk.attempt(Method::POST, &new, &[&control]),
+        ));
+    }
     cases.push(case(
         "a session and the token of the generation before",
         desk.attempt(Method::POST, &desk.world.token, &[&old]),
@@ -378,6 +533,24 @@ async fn ended() -> Vec<Case> {
             desk.attempt(method, &token, &[&session]),
             Expected::NoSession,
             desk.attempt(Method::POST, &token, &[&control]),
+        ));
+    }
+    // The slot lives again, under a token of its own.
+    let desk = Desk::new().await;
+    let old = desk.open(&desk.world.token).await;
+    desk.world
+        .authority
+        .revoke(&acme(), &primary())
+        .await
+        .unwrap();
+    let new = desk.world.issue("acme", "primary").await;
+    let control = desk.open(&new).await;
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        cases.push(case(
+            &format!("{method} in a session of before a revocation"),
+            desk.attempt(method, &new, &[&old]),
+            Expected::NoSession,
+            desk.attempt(Method::POST, &new, &[&control]),
         ));
     }
     let times = [
@@ -400,12 +573,15 @@ async fn ended() -> Vec<Case> {
         let token = desk.world.token.clone();
         let session = desk.open(&token).await;
         desk.world.clock.advance(time);
-        cases.push(case(
-            name,
-            desk.attempt(Method::POST, &token, &[&session]),
-            Expected::NoSession,
-            desk.attempt(Method::POST, &token, &[&desk.open(&token).await]),
-        ));
+        let control = desk.open(&token).await;
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            cases.push(case(
+                &format!("{method} in {name}"),
+                desk.attempt(method, &token, &[&session]),
+                Expected::NoSession,
+                desk.attempt(Method::POST, &token, &[&control]),
+            ));
+        }
     }
     // The clock of a node that is ahead was set back by more than the skew.
     let desk = Desk::new().await;
