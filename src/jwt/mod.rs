@@ -301,4 +301,70 @@ mod tests {
             codec.key_ids().first().map(KeyId::as_str)
         );
     }
+
+    /// The JWS vectors of Wycheproof: each token with its number, the key of its group if that is one of
+    /// HS256, and whether it has to be refused.
+    fn wycheproof() -> Vec<(usize, Option<[u8; 32]>, String, bool)> {
+        use wycheproof_ng_kdf_jose::json_web::{TestName, TestSet};
+        let key = |key: &serde_json::Value| {
+            let secret = URL_SAFE_NO_PAD.decode(key["k"].as_str()?).ok()?;
+            (key["alg"] == "HS256").then_some(secret.try_into().ok()?)
+        };
+        let set = TestSet::load(TestName::JsonWebSignature).unwrap();
+        let of_group = set.test_groups.into_iter().flat_map(|group| {
+            let key = group.private_key.as_ref().and_then(key);
+            group.tests.into_iter().map(move |test| {
+                let jws = test.jws.unwrap();
+                let text = jws.as_str().map_or(jws.to_string(), str::to_owned);
+                (test.tc_id, key, text, test.result.must_fail())
+            })
+        });
+        of_group.collect()
+    }
+
+    #[test]
+    fn no_signature_of_wycheproof_is_a_token_of_ours() {
+        let vectors = wycheproof();
+        assert_eq!(vectors.len(), 401);
+        for kind in [TokenKind::Session, TokenKind::Workspace] {
+            let codec = Codec::new(kind, &keys(1, &[2]));
+            for (number, _, token, _) in &vectors {
+                assert!(codec.open(token.as_bytes()).is_err(), "{number}");
+            }
+        }
+    }
+
+    /// With their keys, and the first header of each key for the one that we write.
+    #[test]
+    fn agrees_with_wycheproof_on_what_hs256_has_signed() {
+        /// Marked invalid, and the same bytes as 357, which is marked valid.
+        const SAME_AS_A_VALID_ONE: [usize; 2] = [367, 370];
+        /// Marked valid: with a character outside of the alphabet, and with a header that is spelled otherwise.
+        const SPELLED_OTHERWISE: [usize; 4] = [372, 373, 376, 377];
+        let mut headers = std::collections::HashMap::new();
+        let mut tried = 0;
+        for (number, key, token, must_fail) in wycheproof() {
+            let Some(key) = key else { continue };
+            let header = headers.entry(key).or_insert_with(|| {
+                let end = token.find('.').unwrap();
+                token[..=end].to_owned()
+            });
+            let signer = Signer {
+                header: Header::foreign(header.clone()),
+                mac: MacKey::new(&key),
+            };
+            let codec = Codec {
+                signers: RwLock::new(vec![signer]),
+                ..Codec::new(TokenKind::Workspace, &keys(1, &[]))
+            };
+            let expected = match number {
+                _ if SAME_AS_A_VALID_ONE.contains(&number) => true,
+                _ if SPELLED_OTHERWISE.contains(&number) => false,
+                _ => !must_fail,
+            };
+            assert_eq!(codec.open(token.as_bytes()).is_ok(), expected, "{number}");
+            tried += 1;
+        }
+        assert_eq!(tried, 40);
+    }
 }
