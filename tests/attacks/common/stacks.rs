@@ -21,6 +21,7 @@ use tokio::{
     time::timeout,
 };
 use tower::{ServiceExt as _, service_fn};
+use tower_workspace_token::warp::serve;
 
 use super::{
     app::App,
@@ -90,7 +91,10 @@ impl Server {
                     let app = served.lock().unwrap().warp.clone();
                     app.oneshot(request)
                 });
-                tokio::spawn(tower_workspace_token::warp::serve(listener, service).into_future());
+                let server = serve(listener, service);
+                // However long a machine pauses: a connection that is closed between two requests is no answer.
+                let server = server.with_header_timeout(30 * PATIENCE);
+                tokio::spawn(server.into_future());
             }
         }
         Self {
