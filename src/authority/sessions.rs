@@ -302,18 +302,17 @@ impl Inner {
             && session.is_of(lease);
         let is_in_time =
             now < claims.expires_at && claims.issued_at <= now.saturating_add(CLOCK_SKEW);
-        if !is_its_own {
+        // The very token that was minted for it, and not another one that was signed with our key.
+        if !is_its_own || !session.tag.matches(tag) {
             return None;
         }
         if !is_in_time {
             self.sessions.end(&session);
             return None;
         }
-        if session.tag.matches(tag) {
-            // Not if keys were replaced meanwhile: the MAC was right under the former ones.
-            let is_current = || self.memory.slots.resyncs() == resyncs;
-            self.sessions.remember(&session, is_current);
-        }
+        // Not if keys were replaced meanwhile: the MAC was right under the former ones.
+        let is_current = || self.memory.slots.resyncs() == resyncs;
+        self.sessions.remember(&session, is_current);
         Some(session)
     }
 }
