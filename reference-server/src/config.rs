@@ -1,6 +1,8 @@
 //! The server's options: from the command line, then `WST_*` variables, then a TOML file, then defaults.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeSet, fs, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr,
+};
 
 use clap::{ArgMatches, Args, Command, Parser, builder::BoolishValueParser, parser::ValueSource};
 use schemars::JsonSchema;
@@ -11,6 +13,7 @@ use crate::{
     data_dir::keys::KeySource,
     error::AppError,
     http::client_address::{ProxyHeader, TrustedProxy},
+    limits::Limits,
     listener::{Listening, certificate::CertificateFiles},
 };
 
@@ -82,6 +85,18 @@ pub(crate) struct ServerOptions {
     #[arg(long, env = "WST_INSECURE_ADMIN", value_parser = BoolishValueParser::new())]
     pub(crate) insecure_admin: bool,
 
+    /// How many connections may be open at a time; more wait [default: 16384]
+    #[arg(long, env = "WST_MAX_CONNECTIONS", value_name = "NUMBER")]
+    pub(crate) max_connections: Option<NonZeroU32>,
+
+    /// How many calls and streams of one token may be open at a time [default: 1024]
+    #[arg(long, env = "WST_CALLS_PER_TOKEN", value_name = "NUMBER")]
+    pub(crate) calls_per_token: Option<NonZeroU32>,
+
+    /// How many tokens of one source may fail at one workspace in a minute [default: 60]
+    #[arg(long, env = "WST_FAILED_TOKENS_PER_MINUTE", value_name = "NUMBER")]
+    pub(crate) failed_tokens_per_minute: Option<NonZeroU32>,
+
     /// The URL by which clients reach the server [default: where it listens]
     #[arg(long, env = "WST_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<PublicUrl>,
@@ -114,6 +129,7 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) log: String,
     pub(crate) listening: Listening,
+    pub(crate) limits: Limits,
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) mcp_domain: Option<Domain>,
     pub(crate) keys: KeySource,
@@ -169,6 +185,9 @@ struct ConfigFile {
     admin_listen: Option<SocketAddr>,
     #[serde(default)]
     insecure_admin: bool,
+    max_connections: Option<NonZeroU32>,
+    calls_per_token: Option<NonZeroU32>,
+    failed_tokens_per_minute: Option<NonZeroU32>,
     #[serde(default, deserialize_with = "parsed")]
     public_url: Option<PublicUrl>,
     #[serde(default, deserialize_with = "parsed")]
@@ -206,6 +225,7 @@ impl Settings {
         };
         let mut lines = Lines::of(&global.given);
         let listening = lines.listening(&server, &file)?;
+        let limits = lines.limits(&server, &file);
         let database = lines.pick("database", server.database, file.database);
         check_database(database.as_deref())?;
         // Its own text may hold a password.
@@ -231,6 +251,7 @@ impl Settings {
             data_dir,
             log,
             listening,
+            limits,
             public_url,
             mcp_domain,
             keys: key_file.map_or(KeySource::DataDir, KeySource::Given),
@@ -316,6 +337,35 @@ impl<'a> Lines<'a> {
             admin,
             insecure_admin,
         })
+    }
+
+    fn limits(&mut self, server: &ServerOptions, file: &ConfigFile) -> Limits {
+        let default = Limits::default();
+        let mut number = |name, first, in_file, default| {
+            let number = self.pick(name, first, in_file).unwrap_or(default);
+            self.show(name, number);
+            number
+        };
+        Limits {
+            connections: number(
+                "max_connections",
+                server.max_connections,
+                file.max_connections,
+                default.connections,
+            ),
+            calls_per_token: number(
+                "calls_per_token",
+                server.calls_per_token,
+                file.calls_per_token,
+                default.calls_per_token,
+            ),
+            failed_tokens_per_minute: number(
+                "failed_tokens_per_minute",
+                server.failed_tokens_per_minute,
+                file.failed_tokens_per_minute,
+                default.failed_tokens_per_minute,
+            ),
+        }
     }
 
     /// Shows the option that was picked last.

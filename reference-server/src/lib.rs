@@ -24,6 +24,7 @@
 //! | `bare` | the tools with nothing around them, for a comparison; not in `wst` |
 //! | `bench` | `wst bench`: what validating a token costs on this machine |
 //! | `demo` | `wst serve --demo`: a workspace to look around in, and its scripted agent |
+//! | `limits`, `rate` | how much clients may take, and how often |
 //! | `progress` | how far long work has come |
 
 mod actions;
@@ -50,6 +51,7 @@ mod hardening;
 mod http;
 mod key_check;
 mod key_room;
+mod limits;
 mod listener;
 mod live;
 mod logging;
@@ -58,6 +60,7 @@ mod metrics;
 mod once;
 mod people;
 mod progress;
+mod rate;
 mod replacements;
 mod serve;
 pub mod tasks;

@@ -41,6 +41,14 @@ pub(crate) enum Face {
     Page,
 }
 
+/// What kept a client from getting on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    CallsPerToken,
+    Connections,
+    FailedTokens,
+}
+
 /// A connection that is counted as open while this is there.
 #[derive(Debug)]
 pub(crate) struct OpenConnection(&'static str);
@@ -91,6 +99,11 @@ pub(crate) fn answered(
 
 pub(crate) fn handshake_ended(handshake: Handshake) {
     counter!(HANDSHAKES, "result" => handshake.label()).increment(1);
+}
+
+/// Counts whom a limit kept out, or had wait.
+pub(crate) fn limited(limit: Limit) {
+    counter!(LIMITED, "limit" => limit.label()).increment(1);
 }
 
 pub(crate) fn certificate_reloaded(is_new: bool) {
@@ -160,6 +173,13 @@ fn begin() {
     for listener in [PUBLIC, ADMIN] {
         gauge!(OPEN_CONNECTIONS, "listener" => listener).set(0);
     }
+    for limit in [
+        Limit::CallsPerToken,
+        Limit::Connections,
+        Limit::FailedTokens,
+    ] {
+        counter!(LIMITED, "limit" => limit.label()).absolute(0);
+    }
     for result in ["ok", "failed"] {
         counter!(CERTIFICATE_RELOADS, "result" => result).absolute(0);
     }
@@ -186,6 +206,10 @@ fn describe() {
         CERTIFICATE_RELOADS,
         "Attempts to take a new certificate into use"
     );
+    describe_counter!(
+        LIMITED,
+        "How often a limit kept somebody out or had them wait"
+    );
     describe_counter!(REQUESTS, "Requests that were answered");
     describe_histogram!(
         REQUEST_SECONDS,
@@ -204,6 +228,16 @@ impl Handshake {
             Self::Failed => "failed",
             Self::GivenUp => "given_up",
             Self::TimedOut => "timed_out",
+        }
+    }
+}
+
+impl Limit {
+    fn label(self) -> &'static str {
+        match self {
+            Self::CallsPerToken => "calls_per_token",
+            Self::Connections => "connections",
+            Self::FailedTokens => "failed_tokens",
         }
     }
 }
@@ -261,6 +295,7 @@ const CERTIFICATE_RELOADS: &str = "wst_tls_certificate_reloads_total";
 const CONNECTIONS: &str = "wst_connections_total";
 const DATABASE_BYTES: &str = "wst_database_bytes";
 const HANDSHAKES: &str = "wst_tls_handshakes_total";
+const LIMITED: &str = "wst_limited_total";
 const OPEN_CONNECTIONS: &str = "wst_open_connections";
 const REJECTIONS: &str = "wst_rejections_total";
 const REQUESTS: &str = "wst_requests_total";

@@ -100,7 +100,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
             Some(admin) => admin.await,
         }
     };
-    let service = http::service(&app, arrivals);
+    let service = http::service(&app, arrivals, &settings.limits);
     let scheme = if certificate.is_some() {
         "https"
     } else {

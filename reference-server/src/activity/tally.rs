@@ -1,4 +1,5 @@
-//! [`TallyLayer`]: counts what the token layer lets in and what it turns away. Stands around it.
+//! [`TallyLayer`]: counts what the token layer lets in and what it turns away, and has the failure limit
+//! asked of what it turns away. Stands around it.
 
 use std::{
     net::IpAddr,
@@ -7,13 +8,22 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use axum::body::Body;
 use http::{HeaderValue, Request, Response, Uri, header::HOST, header::USER_AGENT};
+use http_body_util::Either;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use tower_workspace_token::{id::WorkspaceId, layer::RequestAddress, rejection::Rejection};
 
 use super::{Activity, Client, figures};
-use crate::{addresses::Addresses, app::App, http::client_address::Arrival};
+use crate::{
+    addresses::Addresses,
+    app::App,
+    http::{
+        client_address::Arrival,
+        failures::{self, FailureLimit},
+    },
+};
 
 /// Counts requests.
 #[derive(Clone, Debug)]
@@ -26,6 +36,7 @@ pub(crate) struct TallyLayer {
 struct Shared {
     activity: Activity,
     addresses: Addresses,
+    failures: FailureLimit,
 }
 
 /// The service of a [`TallyLayer`].
@@ -54,28 +65,31 @@ struct Asked {
 }
 
 impl TallyLayer {
-    pub(crate) fn new(app: &App) -> Self {
+    pub(crate) fn new(app: &App, failures: FailureLimit) -> Self {
         let shared = Shared {
             activity: app.activity().clone(),
             addresses: app.addresses().clone(),
+            failures,
         };
         Self {
             shared: Arc::new(shared),
         }
     }
 
-    fn note<B>(&self, asked: &mut Asked, response: &Response<B>) {
-        match response.extensions().get::<Rejection>() {
-            None => figures::answered(response.status()),
-            Some(rejection) => {
-                let workspace = self.workspace(asked);
-                let agent = asked.agent.as_ref();
-                let agent = || agent.map(Client::of_agent).unwrap_or_default();
-                self.shared
-                    .activity
-                    .rejected(rejection, workspace.as_ref(), asked.address, agent);
-            }
-        }
+    /// Counts an answer. Returns how many seconds the client is to wait if it failed too often.
+    fn note<B>(&self, asked: &mut Asked, response: &Response<B>) -> Option<u64> {
+        let Some(rejection) = response.extensions().get::<Rejection>() else {
+            figures::answered(response.status());
+            return None;
+        };
+        let workspace = self.workspace(asked);
+        let agent = asked.agent.as_ref();
+        let agent = || agent.map(Client::of_agent).unwrap_or_default();
+        let Shared {
+            activity, failures, ..
+        } = &*self.shared;
+        activity.rejected(rejection, workspace.as_ref(), asked.address, agent);
+        failures.count(rejection.kind(), asked.address, &workspace?)
     }
 
     /// Returns the workspace that a request named.
@@ -106,7 +120,7 @@ impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Tally<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
 {
-    type Response = Response<ResBody>;
+    type Response = Response<Either<ResBody, Body>>;
     type Error = S::Error;
     type Future = TallyFuture<S::Future>;
 
@@ -133,14 +147,14 @@ impl<F, B, E> Future for TallyFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<Either<B, Body>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(this.inner.poll(cx));
-        if let Ok(response) = &result {
-            this.layer.note(this.asked, response);
-        }
-        Poll::Ready(result)
+        let response = ready!(this.inner.poll(cx))?;
+        Poll::Ready(Ok(match this.layer.note(this.asked, &response) {
+            None => response.map(Either::Left),
+            Some(seconds) => failures::too_often(response, seconds).map(Either::Right),
+        }))
     }
 }

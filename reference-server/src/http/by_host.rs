@@ -191,7 +191,7 @@ where
 
 impl<F> Future for ResponseFuture<F>
 where
-    F: Future<Output = Result<Response<GuardedBody<McpResponseBody>>, Infallible>>,
+    F: Future<Output = Result<Response<ResponseBody>, Infallible>>,
 {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
@@ -200,10 +200,9 @@ where
         let response = match this.answer.project() {
             AnswerProjection::Endpoint { future, is_head } => {
                 let response = ready!(future.poll(cx))?;
-                if *is_head {
-                    without_body(response)
-                } else {
-                    response.map(Either::Left)
+                match *is_head {
+                    true => without_body(response),
+                    false => response,
                 }
             }
             AnswerProjection::Router { future } => ready!(future.poll(cx))?.map(Either::Right),
@@ -218,7 +217,7 @@ where
 }
 
 /// Takes the body of an answer to HEAD away, which HTTP/2 would send, and leaves its length.
-fn without_body(response: Response<GuardedBody<McpResponseBody>>) -> Response<ResponseBody> {
+fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
     let (mut parts, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact() {
         parts
@@ -241,6 +240,7 @@ mod tests {
         app::App,
         data_dir::{DataDir, keys::KeySource},
         http::client_address::ProxyHeader,
+        limits::Limits,
     };
 
     struct Server {
@@ -266,7 +266,7 @@ mod tests {
                 is_insecure: false,
             };
             Self {
-                service: super::super::by_host(&app.unwrap(), arrivals),
+                service: super::super::by_host(&app.unwrap(), arrivals, &Limits::default()),
                 _directory: directory,
             }
         }

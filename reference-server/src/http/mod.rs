@@ -3,10 +3,12 @@
 //!
 //! From outside to inside: [`CredentialScrubLayer`] takes the credential out of the request, the trace
 //! layer logs what is left, [`ByHost`] tells the server's own hosts from workspaces' and strangers',
-//! and [`WorkspaceTokenLayer`] guards the MCP endpoint, and nothing else. Around it [`TallyLayer`] counts.
+//! and [`WorkspaceTokenLayer`] guards the MCP endpoint, and nothing else. Around it [`TallyLayer`] counts,
+//! and asks the [`FailureLimit`] about those whose token was no good.
 
 mod by_host;
 pub(crate) mod client_address;
+pub(crate) mod failures;
 pub(crate) mod health;
 mod private;
 mod trace;
@@ -21,6 +23,7 @@ use axum::{
 };
 use by_host::{ByHost, Hosts};
 use client_address::Arrivals;
+use failures::FailureLimit;
 use health::Readiness;
 use tower::Layer as _;
 use tower_workspace_token::{
@@ -28,7 +31,7 @@ use tower_workspace_token::{
     layer::{CredentialScrub, RequestAddress},
 };
 
-use crate::{activity::TallyLayer, app::App, dashboard, mcp};
+use crate::{activity::TallyLayer, app::App, dashboard, limits::Limits, mcp};
 
 /// The query parameter that clients which cannot send headers put the token into.
 const QUERY_TOKEN: &str = "token";
@@ -37,8 +40,8 @@ const QUERY_TOKEN: &str = "token";
 pub(crate) type PublicService = CredentialScrub<<trace::Layer as tower::Layer<ByHost>>::Service>;
 
 /// Puts the public service together; `arrivals` tell where requests come from.
-pub(crate) fn service(app: &App, arrivals: Arrivals) -> PublicService {
-    scrub_layer().layer(trace::layer().layer(by_host(app, arrivals)))
+pub(crate) fn service(app: &App, arrivals: Arrivals, limits: &Limits) -> PublicService {
+    scrub_layer().layer(trace::layer().layer(by_host(app, arrivals, limits)))
 }
 
 pub(crate) fn scrub_layer() -> CredentialScrubLayer {
@@ -46,17 +49,19 @@ pub(crate) fn scrub_layer() -> CredentialScrubLayer {
 }
 
 /// Returns all there is, without the layers around it.
-pub(crate) fn by_host(app: &App, arrivals: Arrivals) -> ByHost {
+pub(crate) fn by_host(app: &App, arrivals: Arrivals, limits: &Limits) -> ByHost {
+    let failures = FailureLimit::new(limits.failed_tokens_per_minute);
+    let guard = guard(app, failures);
     let hosts = Hosts {
         addresses: app.addresses().clone(),
         arrivals,
         health: health(app),
         own: own_host(app),
-        workspace: workspace_host(app),
-        foreign: foreign_host(app),
+        workspace: workspace_host(app, &guard),
+        foreign: foreign_host(&guard),
         bypass: Router::new().fallback(unserved::bypass),
     };
-    ByHost::new(guard(app).layer(mcp::endpoint(app)), hosts)
+    ByHost::new(guard.layer(mcp::endpoint(app)), hosts)
 }
 
 fn health(app: &App) -> Router {
@@ -85,25 +90,27 @@ async fn nothing_here(State(app): State<App>, request: Request) -> Response {
 
 /// The router of a workspace's own host, but for the endpoint. Whoever looks for something there that is
 /// not there needs a token too.
-fn workspace_host(app: &App) -> Router {
+fn workspace_host(app: &App, guard: &Guard) -> Router {
     Router::new()
         .route("/register", post(unserved::register))
         .route("/.well-known/{*path}", get(unserved::well_known_of_host))
         .with_state(app.clone())
-        .merge(foreign_host(app))
+        .merge(foreign_host(guard))
 }
 
 /// Behind a host that is nobody's here, as after DNS rebinding, the token layer turns everything away
 /// before it looks at anything else.
-fn foreign_host(app: &App) -> Router {
+fn foreign_host(guard: &Guard) -> Router {
     Router::new()
         .fallback(unserved::not_found)
-        .layer(guard(app))
+        .layer(guard.clone())
 }
 
 /// Asks for the workspace's token, and counts what comes of it.
-fn guard(app: &App) -> (TallyLayer, WorkspaceTokenLayer) {
-    (TallyLayer::new(app), token_layer(app))
+type Guard = (TallyLayer, WorkspaceTokenLayer);
+
+fn guard(app: &App, failures: FailureLimit) -> Guard {
+    (TallyLayer::new(app, failures), token_layer(app))
 }
 
 fn token_layer(app: &App) -> WorkspaceTokenLayer {

@@ -3,21 +3,19 @@
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use governor::{
-    DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
+use crate::{
+    error::{AppError, ErrorCode},
+    rate::{Rate, network, whole_seconds},
 };
-
-use crate::error::{AppError, ErrorCode};
 
 /// Counts attempts. Cheap to clone; clones share the counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempts {
     /// Of one name from one network: somebody elsewhere must not keep its owner out.
-    by_name: Arc<DefaultKeyedRateLimiter<(String, Option<IpAddr>)>>,
+    by_name: Arc<Rate<(String, Option<IpAddr>)>>,
     /// Of one name from anywhere, so that many networks do not guess one password.
-    by_name_alone: Arc<DefaultKeyedRateLimiter<String>>,
-    by_address: Arc<DefaultKeyedRateLimiter<IpAddr>>,
+    by_name_alone: Arc<Rate<String>>,
+    by_address: Arc<Rate<IpAddr>>,
 }
 
 impl Attempts {
@@ -30,66 +28,31 @@ impl Attempts {
         name: Option<&str>,
         address: Option<IpAddr>,
     ) -> Result<(), AppError> {
-        // Whoever sends many names must not fill the memory with them.
-        if self.by_name.len() > MOST_KEYS {
-            self.by_name.retain_recent();
-        }
-        if self.by_name_alone.len() > MOST_KEYS {
-            self.by_name_alone.retain_recent();
-        }
-        if self.by_address.len() > MOST_KEYS {
-            self.by_address.retain_recent();
-        }
         if let Some(address) = address {
-            self.by_address
-                .check_key(&network(address))
-                .map_err(refuse)?;
+            self.by_address.count(&network(address)).map_err(refuse)?;
         }
         let Some(name) = name else { return Ok(()) };
         let name: String = name.trim().chars().take(100).collect();
         let name = name.to_lowercase();
-        self.by_name_alone.check_key(&name).map_err(refuse)?;
+        self.by_name_alone.count(&name).map_err(refuse)?;
         self.by_name
-            .check_key(&(name, address.map(network)))
+            .count(&(name, address.map(network)))
             .map_err(refuse)
     }
 }
 
 impl Default for Attempts {
     fn default() -> Self {
-        let quota =
-            |attempts, per: Duration| Quota::with_period(per).map(|q| q.allow_burst(attempts));
-        let limiter = |quota: Option<Quota>| quota.unwrap_or(Quota::per_minute(NonZeroU32::MIN));
         Self {
-            by_name: Arc::new(RateLimiter::keyed(limiter(quota(PER_NAME, NAME_REFILL)))),
-            by_name_alone: Arc::new(RateLimiter::keyed(limiter(quota(
-                PER_NAME_ANYWHERE,
-                ANYWHERE_REFILL,
-            )))),
-            by_address: Arc::new(RateLimiter::keyed(limiter(quota(
-                PER_ADDRESS,
-                ADDRESS_REFILL,
-            )))),
+            by_name: Arc::new(Rate::new(PER_NAME, NAME_REFILL)),
+            by_name_alone: Arc::new(Rate::new(PER_NAME_ANYWHERE, ANYWHERE_REFILL)),
+            by_address: Arc::new(Rate::new(PER_ADDRESS, ADDRESS_REFILL)),
         }
     }
 }
 
-/// Returns what counts as one source: an IPv6 client has a whole /64 to itself.
-pub(super) fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-    }
-}
-
-fn refuse(until: NotUntil<<DefaultClock as Clock>::Instant>) -> AppError {
-    let seconds = until
-        .wait_time_from(DefaultClock::default().now())
-        .as_secs()
-        + 1;
+fn refuse(wait: Duration) -> AppError {
+    let seconds = whole_seconds(wait);
     AppError::new(
         ErrorCode::TooManyAttempts,
         format!("too many attempts: try again in {seconds} s"),
@@ -102,7 +65,6 @@ const PER_NAME_ANYWHERE: NonZeroU32 = NonZeroU32::new(100).expect("a hundred is 
 const ANYWHERE_REFILL: Duration = Duration::from_secs(3);
 const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(60).expect("sixty is not zero");
 const ADDRESS_REFILL: Duration = Duration::from_secs(2);
-const MOST_KEYS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

@@ -13,8 +13,8 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use super::{UserId, attempts::network};
-use crate::time;
+use super::UserId;
+use crate::{rate::network, time};
 
 /// Counts refused logins. Cheap to clone; clones share the counts.
 #[derive(Clone, Debug)]

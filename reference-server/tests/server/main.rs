@@ -9,6 +9,7 @@ mod config;
 mod data_dir;
 mod demo;
 mod fixtures;
+mod floods;
 mod health;
 mod http;
 mod keys;

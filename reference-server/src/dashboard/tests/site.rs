@@ -21,6 +21,7 @@ use crate::{
     data_dir::{DataDir, keys::KeySource},
     error::AppError,
     http::{by_host, client_address::Arrivals, scrub_layer},
+    limits::Limits,
     people::{Role, UserId, logins, users},
     time,
 };
@@ -248,7 +249,11 @@ impl Ask<'_> {
         let mut request = self.request.body(Body::from(self.body)).unwrap();
         let peer: SocketAddr = "127.0.0.1:50000".parse().unwrap();
         request.extensions_mut().insert(Peer(peer));
-        let service = scrub_layer().layer(by_host(&self.site.app, self.site.arrivals()));
+        let service = scrub_layer().layer(by_host(
+            &self.site.app,
+            self.site.arrivals(),
+            &Limits::default(),
+        ));
         service.oneshot(request).await.unwrap().map(Body::new)
     }
 }
