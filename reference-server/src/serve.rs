@@ -1,6 +1,8 @@
 //! `wst serve`: takes the data directory, listens, and stops when it is told to.
 
-use std::{future::IntoFuture as _, io::Write as _, net::SocketAddr, time::Duration};
+use std::{
+    future::IntoFuture as _, io::Write as _, net::SocketAddr, num::NonZeroU32, time::Duration,
+};
 
 use anyhow::Context as _;
 use axum::Extension;
@@ -26,8 +28,8 @@ use crate::{
     error::{AppError, ErrorCode},
     http::{self, PublicService},
     listener::{
+        bounded::{Bounded, make_room},
         certificate::{Certificate, Reloader},
-        counted::Counted,
         exposure,
         tls::TlsListener,
     },
@@ -90,8 +92,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
             background.spawn(metrics::fold(kept.clone()));
             eprintln!("admin on http://{address}");
             let service = admin::router(&app, kept, listening.insecure_admin);
-            let listener = Counted::new(listener, metrics::ADMIN);
-            Some(serve(listener, service).with_graceful_shutdown(told(stopped.clone())))
+            let listener = Bounded::new(listener, metrics::ADMIN, ADMIN_CONNECTIONS);
+            let server = serve(listener, service).with_header_timeout(HEAD_TIMEOUT);
+            Some(server.with_graceful_shutdown(told(stopped.clone())))
         }
     };
     let admin = async {
@@ -106,12 +109,13 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     } else {
         "http"
     };
+    let most = make_room(settings.limits.connections);
     let public = match certificate {
-        None => serve_public(listener, service, stopped.clone()),
+        None => serve_public(listener, service, most, stopped.clone()),
         Some(certificate) => {
             background.spawn(Reloader::new(certificate.clone())?.run());
             let listener = TlsListener::new(listener, certificate);
-            serve_public(listener, service, stopped.clone())
+            serve_public(listener, service, most, stopped.clone())
         }
     };
     announce(scheme, address)?;
@@ -161,10 +165,12 @@ async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> 
 fn serve_public(
     listener: impl Listener<Peer = SocketAddr>,
     service: PublicService,
+    most: NonZeroU32,
     stopped: watch::Receiver<bool>,
 ) -> ServeFuture {
-    let listener = Counted::new(listener, metrics::PUBLIC);
+    let listener = Bounded::new(listener, metrics::PUBLIC, most);
     serve(listener, service)
+        .with_header_timeout(HEAD_TIMEOUT)
         .with_graceful_shutdown(told(stopped))
         .into_future()
 }
@@ -241,6 +247,12 @@ impl Signals {
         }
     }
 }
+
+/// A head that never ends is cut off within ten seconds, with what the timer and the system add.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// Monitoring needs few.
+const ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(64).expect("64 is not zero");
 
 const ATTEMPTS: u32 = 40;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);

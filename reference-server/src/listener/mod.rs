@@ -5,10 +5,10 @@
 //! | `exposure` | refuses to listen where passwords and tokens would travel in the clear |
 //! | `certificate` | the certificate's files, read again when they change |
 //! | `tls` | handshakes, beside the loop that accepts |
-//! | `counted` | counts what is open |
+//! | `bounded` | bounds how many connections there are, and cuts off who does not read |
 
+pub(crate) mod bounded;
 pub(crate) mod certificate;
-pub(crate) mod counted;
 pub(crate) mod exposure;
 pub(crate) mod tls;
 
