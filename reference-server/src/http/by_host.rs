@@ -14,6 +14,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, HttpBody},
+    response::Response as AxumResponse,
     routing::future::RouteFuture,
 };
 use bytes::Bytes;
@@ -28,7 +29,7 @@ use tower_workspace_token::{
 };
 use tower_workspace_token_mcp::McpResponseBody;
 
-use super::client_address::Arrivals;
+use super::{caps, client_address::Arrivals, pace::Paced};
 use crate::{
     activity::Tally,
     addresses::Addresses,
@@ -84,6 +85,7 @@ pin_project! {
     #[project = AnswerProjection]
     enum Answer<F> {
         Endpoint { #[pin] future: F, is_head: bool },
+        Refused { response: Option<AxumResponse> },
         Router { #[pin] future: RouteFuture<Infallible> },
     }
 }
@@ -143,7 +145,7 @@ where
 {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = ResponseFuture<<Endpoint as Service<Request<B>>>::Future>;
+    type Future = ResponseFuture<<Endpoint as Service<Request<Paced<B>>>>::Future>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // The endpoint and routers always are.
@@ -162,10 +164,13 @@ where
         let began = metrics::are_kept().then(|| SystemClock.moment());
         let (parts, body) = request.into_parts();
         let (way, face) = hosts.way(&parts);
-        let request = Request::from_parts(parts, body);
+        let is_head = parts.method == Method::HEAD;
+        let refused = caps::refuse(&parts);
+        let request = Request::from_parts(parts, Paced::new(body));
         let answer = match way {
+            _ if refused.is_some() => Answer::Refused { response: refused },
             Way::Endpoint => Answer::Endpoint {
-                is_head: request.method() == Method::HEAD,
+                is_head,
                 future: self.endpoint.call(request),
             },
             Way::Router(router) => ask(router, request),
@@ -205,6 +210,10 @@ where
                     false => response,
                 }
             }
+            AnswerProjection::Refused { response } => response
+                .take()
+                .expect("a future is not polled again after it was ready")
+                .map(Either::Right),
             AnswerProjection::Router { future } => ready!(future.poll(cx))?.map(Either::Right),
         };
         if let Some(Counted { face, began }) = this.counted {

@@ -7,9 +7,11 @@
 //! and asks the [`FailureLimit`] about those whose token was no good.
 
 mod by_host;
+mod caps;
 pub(crate) mod client_address;
 pub(crate) mod failures;
 pub(crate) mod health;
+mod pace;
 mod private;
 mod trace;
 mod unserved;

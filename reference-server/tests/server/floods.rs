@@ -1,11 +1,20 @@
 //! Those who send more than they should, or slower, and those beside them who must not feel it.
 
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
+    time::Duration,
 };
 
-use crate::common::{Answer, Home, Over, Server, Workspace};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use crate::common::{Answer, Home, Over, Server, Stopwatch, Workspace};
 
 /// Tries a token that is none, and returns the answer.
 fn try_in_vain(server: &Server, workspace: &str) -> Answer {
@@ -143,4 +152,264 @@ fn what_limits_keep_out_is_counted() {
     ] {
         assert!(metrics.contains(expected), "{expected}\n{metrics}");
     }
+}
+
+/// A request for the endpoint whose head has something in it, by what is too much of it.
+struct Large {
+    name: &'static str,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: usize,
+    status: u16,
+}
+
+fn large(workspace: &Workspace) -> Vec<Large> {
+    let path = format!("/mcp/{}", workspace.id);
+    let fields = |count: usize, length: usize| {
+        let value = "v".repeat(length);
+        let field = |n| (format!("x-{n}"), value.clone());
+        (0..count).map(field).collect()
+    };
+    let large = |name, status| Large {
+        name,
+        target: path.clone(),
+        headers: Vec::new(),
+        body: 0,
+        status,
+    };
+    let target = |query: String| format!("{path}?{query}");
+    vec![
+        Large {
+            target: target("q".repeat(11 * 1024)),
+            ..large("an address below the cap", 0)
+        },
+        Large {
+            target: target("q".repeat(12 * 1024)),
+            ..large("an address above it", 414)
+        },
+        Large {
+            target: target(["a=b"; 100].join("&")),
+            ..large("as many parameters as may be", 0)
+        },
+        Large {
+            target: target(["a=b"; 101].join("&")),
+            ..large("one more parameter", 400)
+        },
+        Large {
+            headers: fields(90, 8),
+            ..large("many header fields", 0)
+        },
+        Large {
+            headers: fields(101, 8),
+            ..large("too many header fields", 431)
+        },
+        Large {
+            headers: fields(10, 7 * 1024),
+            ..large("a head of 70 KiB", 431)
+        },
+        Large {
+            body: 4 * 1024 * 1024,
+            ..large("a body as long as may be", 0)
+        },
+        Large {
+            body: 4 * 1024 * 1024 + 1,
+            ..large("a body of one byte more", 413)
+        },
+    ]
+}
+
+/// What is no refusal of a cap is one of the endpoint, which finds no message in it.
+fn assert_status(large: &Large, status: u16) {
+    match large.status {
+        0 => assert!(![413, 414, 431].contains(&status), "{}", large.name),
+        expected => assert_eq!(status, expected, "{}", large.name),
+    }
+}
+
+#[test]
+fn what_is_too_large_in_http_1_is_refused_by_name() {
+    let home = Home::new();
+    let server = home.serve();
+    let workspace = home.create_workspace("acme");
+    for large in large(&workspace) {
+        let mut head = format!(
+            "POST {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            large.target,
+            server.address(),
+            workspace.secret,
+            large.body
+        );
+        for (name, value) in &large.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut stream = server.connect();
+        // Who is refused by the length that is said need not be read on.
+        let _ = stream.write_all(format!("{head}\r\n").as_bytes());
+        let _ = stream.write_all(&vec![b' '; large.body]);
+        assert_status(&large, status_line(&mut stream));
+    }
+}
+
+fn status_line(stream: &mut TcpStream) -> u16 {
+    let patience = Some(Duration::from_secs(20));
+    stream.set_read_timeout(patience).unwrap();
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).unwrap();
+    let line = str::from_utf8(&line).unwrap();
+    line.strip_prefix("HTTP/1.1 ").unwrap().parse().unwrap()
+}
+
+/// Returns the status of the answer over HTTP/2, if there is one.
+async fn status_over_http_2(server: &Server, token: &str, large: &Large) -> Option<u16> {
+    let stream = tokio::net::TcpStream::connect(server.address()).await;
+    let io = TokioIo::new(stream.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut request = Request::post(format!("http://{}{}", server.address(), large.target))
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json");
+    for (name, value) in &large.headers {
+        request = request.header(name, value);
+    }
+    let body = Full::new(Bytes::from(vec![b' '; large.body]));
+    let response = sender.send_request(request.body(body).unwrap()).await;
+    connection.abort();
+    Some(response.ok()?.status().as_u16())
+}
+
+#[tokio::test]
+async fn what_is_too_large_in_http_2_is_refused_by_name() {
+    let home = Home::new();
+    let server = home.serve();
+    let workspace = home.create_workspace("acme");
+    let half_of_it = Large {
+        name: "a head of 20 KiB",
+        target: "/livez".to_owned(),
+        headers: vec![("x-1".to_owned(), "v".repeat(20 * 1024))],
+        body: 0,
+        status: 431,
+    };
+    for large in large(&workspace).into_iter().chain([half_of_it]) {
+        let status = status_over_http_2(&server, &workspace.secret, &large).await;
+        match large.name {
+            // Too much of it even to be read for an answer: the connection ends.
+            "a head of 70 KiB" => assert_eq!(status, None),
+            _ => assert_status(&large, status.expect(large.name)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_a_cap_says_what_to_do_and_has_no_body_for_head() {
+    let home = Home::new();
+    let server = home.serve();
+    let target = format!("/mcp/acme?{}", "q".repeat(13 * 1024));
+    let answer = server.ask("GET", &target, &[]);
+    assert_eq!(answer.status, 414);
+    let error: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("12 KiB") && !answer.body.contains("qqq"));
+    assert_eq!(server.ask("HEAD", &target, &[]).body, "");
+}
+
+/// Says hello as clients of the newer era do.
+fn discover(server: &Server, workspace: &Workspace) -> String {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+    call(server, workspace, "mcp-method: server/discover\r\n", body)
+}
+
+/// Waits for a task for longer than slow clients are borne.
+fn wait_for_a_task(server: &Server, workspace: &Workspace) -> String {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"getTask","arguments":{"waitSeconds":50},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+    let headers = "mcp-method: tools/call\r\nmcp-name: getTask\r\n";
+    call(server, workspace, headers, body)
+}
+
+fn call(server: &Server, workspace: &Workspace, headers: &str, body: &str) -> String {
+    format!(
+        "POST /mcp/{} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\naccept: application/json, text/event-stream\r\ncontent-type: application/json\r\nmcp-protocol-version: 2026-07-28\r\n{headers}content-length: {}\r\n\r\n{body}",
+        workspace.id,
+        server.address(),
+        workspace.secret,
+        body.len()
+    )
+}
+
+fn open_connections(server: &Server) -> u32 {
+    let metrics = server.metrics();
+    let name = "wst_open_connections{listener=\"public\"} ";
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().parse().unwrap()
+}
+
+/// Asks for much and takes nothing of it, until the server has no room left for its answers.
+fn ask_and_never_read(server: &Server) -> TcpStream {
+    let login = server.ask("GET", "/login", &[]).body;
+    let (_, rest) = login.split_once("/assets/").unwrap();
+    let (version, _) = rest.split_once('/').unwrap();
+    let request = format!(
+        "GET /assets/{version}/htmx.js HTTP/1.1\r\nhost: {}\r\n\r\n",
+        server.address()
+    );
+    let mut stream = server.connect();
+    let short = Some(Duration::from_secs(1));
+    stream.set_write_timeout(short).unwrap();
+    while stream.write_all(request.as_bytes()).is_ok() {}
+    stream
+}
+
+#[test]
+fn slow_clients_are_cut_within_ten_seconds_and_nobody_feels_them() {
+    let home = Home::new();
+    let server = home.serve_with(&["--admin-listen", "127.0.0.1:0"]);
+    let workspace = home.create_workspace("acme");
+    let mut waiting = server.connect();
+    let wait = wait_for_a_task(&server, &workspace);
+    waiting.write_all(wait.as_bytes()).unwrap();
+    let unread = ask_and_never_read(&server);
+    let whole = discover(&server, &workspace);
+    let in_head = whole.find("accept").unwrap();
+    let slow: Vec<_> = (0..500)
+        .map(|n| {
+            let mut stream = server.connect();
+            let sent = match n % 3 {
+                0 => 0,
+                1 => in_head,
+                _ => whole.len() - 1,
+            };
+            stream.write_all(&whole.as_bytes()[..sent]).unwrap();
+            stream
+        })
+        .collect();
+    let watch = Stopwatch::start();
+    assert!(open_connections(&server) >= 500);
+    while watch.elapsed() < Duration::from_secs(10) {
+        let asked = Stopwatch::start();
+        assert!(admits(&server, &workspace));
+        assert!(asked.elapsed() < Duration::from_secs(1));
+        thread::sleep(Duration::from_millis(50));
+    }
+    // The one that waits for its answer is no slow one.
+    assert_eq!(open_connections(&server), 1);
+    waiting.set_nonblocking(true).unwrap();
+    let still = waiting.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(still.kind(), std::io::ErrorKind::WouldBlock);
+    drop((slow, unread));
+}
+
+#[test]
+fn a_connection_beyond_the_bound_waits_until_another_closes() {
+    let home = Home::new();
+    let server = home.serve_with(&["--max-connections", "3"]);
+    let mut open: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    thread::sleep(Duration::from_millis(200));
+    let mut late = server.connect();
+    let request = format!("GET /livez HTTP/1.1\r\nhost: {}\r\n\r\n", server.address());
+    late.write_all(request.as_bytes()).unwrap();
+    let moment = Some(Duration::from_millis(500));
+    late.set_read_timeout(moment).unwrap();
+    late.read_exact(&mut [0; 1]).unwrap_err();
+    open.pop();
+    assert_eq!(status_line(&mut late), StatusCode::OK);
+    assert_eq!(server.log().matches("new ones wait").count(), 1);
 }
