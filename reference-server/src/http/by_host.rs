@@ -29,7 +29,12 @@ use tower_workspace_token::{
 };
 use tower_workspace_token_mcp::McpResponseBody;
 
-use super::{caps, client_address::Arrivals, pace::Paced};
+use super::{
+    calls::{CallBody, CallLimit},
+    caps,
+    client_address::Arrivals,
+    pace::Paced,
+};
 use crate::{
     activity::Tally,
     addresses::Addresses,
@@ -38,10 +43,10 @@ use crate::{
 };
 
 /// The MCP endpoint of all workspaces, behind the layers that ask for its token.
-pub(super) type Endpoint = Tally<WorkspaceTokenService<ByProtocol>>;
+pub(super) type Endpoint = Tally<WorkspaceTokenService<CallLimit<ByProtocol>>>;
 
 /// The bodies of responses: the endpoint's and the routers'.
-pub(crate) type ResponseBody = Either<GuardedBody<McpResponseBody>, Body>;
+pub(crate) type ResponseBody = Either<GuardedBody<CallBody<McpResponseBody>>, Body>;
 
 /// The service behind the layers that every request passes.
 #[derive(Clone)]

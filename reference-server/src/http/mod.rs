@@ -4,9 +4,11 @@
 //! From outside to inside: [`CredentialScrubLayer`] takes the credential out of the request, the trace
 //! layer logs what is left, [`ByHost`] tells the server's own hosts from workspaces' and strangers',
 //! and [`WorkspaceTokenLayer`] guards the MCP endpoint, and nothing else. Around it [`TallyLayer`] counts,
-//! and asks the [`FailureLimit`] about those whose token was no good.
+//! and asks the [`FailureLimit`] about those whose token was no good. Behind it [`CallLimit`] bounds what is
+//! open of one token.
 
 mod by_host;
+mod calls;
 mod caps;
 pub(crate) mod client_address;
 pub(crate) mod failures;
@@ -24,6 +26,7 @@ use axum::{
     routing::{get, post},
 };
 use by_host::{ByHost, Hosts};
+use calls::CallLimit;
 use client_address::Arrivals;
 use failures::FailureLimit;
 use health::Readiness;
@@ -63,7 +66,8 @@ pub(crate) fn by_host(app: &App, arrivals: Arrivals, limits: &Limits) -> ByHost 
         foreign: foreign_host(&guard),
         bypass: Router::new().fallback(unserved::bypass),
     };
-    ByHost::new(guard.layer(mcp::endpoint(app)), hosts)
+    let endpoint = CallLimit::new(mcp::endpoint(app), limits.calls_per_token);
+    ByHost::new(guard.layer(endpoint), hosts)
 }
 
 fn health(app: &App) -> Router {

@@ -413,3 +413,92 @@ fn a_connection_beyond_the_bound_waits_until_another_closes() {
     assert_eq!(status_line(&mut late), StatusCode::OK);
     assert_eq!(server.log().matches("new ones wait").count(), 1);
 }
+
+/// Sends a call and leaves its connection open, once the server has begun with it.
+fn begin(server: &Server, request: &str) -> TcpStream {
+    let mut stream = server.connect();
+    stream.write_all(request.as_bytes()).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    stream
+}
+
+fn wait_until_admitted(server: &Server, workspace: &Workspace) {
+    let watch = Stopwatch::start();
+    while !admits(server, workspace) {
+        assert!(watch.elapsed() < Duration::from_secs(5), "not given back");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+const TWO: [&str; 2] = ["--calls-per-token", "2"];
+
+#[test]
+fn a_token_has_so_many_calls_at_a_time_and_others_have_theirs() {
+    let home = Home::new();
+    let server = home.serve_with(&TWO);
+    let workspace = home.create_workspace("acme");
+    let wait = wait_for_a_task(&server, &workspace);
+    let _waiting = [begin(&server, &wait), begin(&server, &wait)];
+    let bearer = format!("Bearer {}", workspace.secret);
+    let path = format!("/mcp/{}", workspace.id);
+    let refused = server.ask("POST", &path, &[("authorization", &bearer)]);
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert_eq!(header(&refused, "retry-after"), Some("5"));
+    assert!(refused.body.contains("\"error\""), "{refused:?}");
+    assert!(!refused.body.contains(&workspace.secret[90..102]));
+    // A token that is no good is told so, and no more.
+    assert_eq!(try_in_vain(&server, &workspace.id).status, 401);
+    let other = home.create_workspace("other");
+    assert!(admits(&server, &other));
+    let second = home.json(&["token", "create", "--workspace", "acme", "--name", "second"]);
+    let second = second["secret"].as_str().unwrap();
+    assert!(![401, 429].contains(&server.status_of(&workspace.id, second)));
+}
+
+#[test]
+fn calls_that_were_answered_are_given_back() {
+    let home = Home::new();
+    let server = home.serve_with(&["--calls-per-token", "1"]);
+    let workspace = home.create_workspace("acme");
+    for _ in 0..20 {
+        wait_until_admitted(&server, &workspace);
+    }
+    let mut answered = begin(&server, &discover(&server, &workspace));
+    assert_eq!(status_line(&mut answered), 200);
+    wait_until_admitted(&server, &workspace);
+}
+
+#[test]
+fn calls_whose_client_hangs_up_are_given_back() {
+    let home = Home::new();
+    let server = home.serve_with(&TWO);
+    let workspace = home.create_workspace("acme");
+    let wait = wait_for_a_task(&server, &workspace);
+    let whole = discover(&server, &workspace);
+    let half_sent = begin(&server, &whole[..whole.len() - 1]);
+    let waiting = begin(&server, &wait);
+    assert!(!admits(&server, &workspace));
+    drop(waiting);
+    wait_until_admitted(&server, &workspace);
+    let waiting = begin(&server, &wait);
+    assert!(!admits(&server, &workspace));
+    drop(half_sent);
+    wait_until_admitted(&server, &workspace);
+    drop(waiting);
+}
+
+#[test]
+fn calls_of_a_token_that_was_rotated_are_not_its_successors() {
+    let home = Home::new();
+    let server = home.serve_with(&TWO);
+    let mut workspace = home.create_workspace("acme");
+    for _ in 0..3 {
+        let wait = wait_for_a_task(&server, &workspace);
+        let waiting = [begin(&server, &wait), begin(&server, &wait)];
+        assert!(!admits(&server, &workspace));
+        let rotated = home.json(&["token", "rotate", "--workspace", "acme"]);
+        workspace.secret = crate::common::text(&rotated["secret"]);
+        assert!(admits(&server, &workspace));
+        drop(waiting);
+    }
+}
