@@ -317,5 +317,5 @@ const BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
-/// What is not folded takes memory.
-const FOLD_EVERY: Duration = Duration::from_secs(5);
+/// What is not folded takes memory, some bytes for each answer.
+const FOLD_EVERY: Duration = Duration::from_secs(1);
