@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, Uri, header::HOST, header::USER_AGENT};
+use http::{HeaderValue, Request, Response, Uri, Version, header::HOST, header::USER_AGENT};
 use http_body_util::Either;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -62,6 +62,8 @@ struct Asked {
     agent: Option<HeaderValue>,
     host: Option<HeaderValue>,
     uri: Uri,
+    /// In HTTP/2 the host may be in the target alone.
+    version: Version,
 }
 
 impl TallyLayer {
@@ -96,6 +98,7 @@ impl TallyLayer {
     fn workspace(&self, asked: &mut Asked) -> Option<WorkspaceId> {
         let mut request = Request::new(());
         *request.uri_mut() = std::mem::take(&mut asked.uri);
+        *request.version_mut() = asked.version;
         if let Some(host) = asked.host.take() {
             request.headers_mut().insert(HOST, host);
         }
@@ -134,6 +137,7 @@ where
             agent: request.headers().get(USER_AGENT).cloned(),
             host: request.headers().get(HOST).cloned(),
             uri: request.uri().clone(),
+            version: request.version(),
         };
         TallyFuture {
             inner: self.inner.call(request),
