@@ -112,17 +112,21 @@ impl ByHost {
 
 impl Hosts {
     fn way(&self, parts: &Parts) -> (Way<'_>, Face) {
-        let (way, face) = match RequestAddress::of(parts) {
+        let (way, face) = self.way_of_address(parts);
+        match self.arrivals.is_bypass(&parts.extensions) {
+            true => (Way::Router(&self.bypass), face),
+            false => (way, face),
+        }
+    }
+
+    fn way_of_address(&self, parts: &Parts) -> (Way<'_>, Face) {
+        match RequestAddress::of(parts) {
             Ok(address) if self.addresses.is_own(address.host()) => self.way_of_own(address.path()),
             Ok(address) if self.addresses.is_workspace(address.host()) => {
                 (self.way_of_workspace(address.path()), Face::Mcp)
             }
             _ => (Way::Router(&self.foreign), Face::Foreign),
-        };
-        if self.arrivals.is_bypass(&parts.extensions) {
-            return (Way::Router(&self.bypass), face);
         }
-        (way, face)
     }
 
     fn way_of_own(&self, path: &str) -> (Way<'_>, Face) {
@@ -209,9 +213,9 @@ where
         let this = self.project();
         let response = match this.answer.project() {
             AnswerProjection::Endpoint { future, is_head } => {
-                let response = ready!(future.poll(cx))?;
+                let response = with_length(ready!(future.poll(cx))?);
                 match *is_head {
-                    true => without_body(response),
+                    true => response.map(|_| Either::Right(Body::empty())),
                     false => response,
                 }
             }
@@ -230,20 +234,22 @@ where
     }
 }
 
-/// Takes the body of an answer to HEAD away, which HTTP/2 would send, and leaves its length.
-fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
-    let (mut parts, body) = response.into_parts();
-    if let Some(length) = body.size_hint().exact() {
-        parts
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(length));
+/// Says how long an answer is, as routers do: HTTP/2 does not say it of one without a body, nor of one to HEAD,
+/// whose body it would send.
+fn with_length(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    if let Some(length) = response.body().size_hint().exact() {
+        let length = HeaderValue::from(length);
+        response
+            .headers_mut()
+            .entry(CONTENT_LENGTH)
+            .or_insert(length);
     }
-    Response::from_parts(parts, Either::Right(Body::empty()))
+    response
 }
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::{StatusCode, Version};
     use http_body_util::BodyExt as _;
     use tempfile::TempDir;
     use tower::ServiceExt as _;
@@ -264,13 +270,17 @@ mod tests {
 
     impl Server {
         async fn new() -> Self {
+            Self::with(|_| ()).await
+        }
+
+        async fn with(change: impl FnOnce(&mut Arrivals)) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let data_dir = DataDir::open_or_create(&directory.path().join("data")).unwrap();
             let lock = data_dir.try_lock().unwrap().unwrap();
             let keys = KeySource::DataDir.read_or_create(&data_dir).unwrap();
             let addresses = Addresses::new(DEFAULT_LISTEN, false, None, None);
             let app = App::open(&data_dir, lock, keys, Some(addresses)).await;
-            let arrivals = Arrivals {
+            let mut arrivals = Arrivals {
                 proxies: Arc::from([]),
                 header: ProxyHeader::XForwarded,
                 is_tls: false,
@@ -279,6 +289,7 @@ mod tests {
                 is_for_proxies_alone: false,
                 is_insecure: false,
             };
+            change(&mut arrivals);
             Self {
                 service: super::super::by_host(&app.unwrap(), arrivals, &Limits::default()),
                 _directory: directory,
@@ -295,77 +306,70 @@ mod tests {
     /// Without a token: 401 is the token layer's, of the endpoint or of what is behind it at the same host.
     #[tokio::test]
     async fn tells_the_endpoint_from_what_is_beside_it() {
+        use StatusCode as S;
         let server = Server::new().await;
         for (method, host, path, expected) in [
+            ("POST", "127.0.0.1:8080", "/mcp/abc", S::UNAUTHORIZED),
+            ("POST", "localhost", "/mcp/abc", S::UNAUTHORIZED),
+            ("OPTIONS", "localhost", "/mcp/abc", S::UNAUTHORIZED),
             (
-                Method::POST,
-                "127.0.0.1:8080",
-                "/mcp/abc",
-                StatusCode::UNAUTHORIZED,
-            ),
-            (
-                Method::POST,
+                "POST",
                 "localhost",
-                "/mcp/abc",
-                StatusCode::UNAUTHORIZED,
+                "http://localhost/mcp/abc",
+                S::UNAUTHORIZED,
             ),
-            (Method::GET, "localhost", "/mcp/", StatusCode::NOT_FOUND),
-            (Method::GET, "localhost", "/mcp/abc/", StatusCode::NOT_FOUND),
-            (
-                Method::GET,
-                "localhost",
-                "/mcp/abc/def",
-                StatusCode::NOT_FOUND,
-            ),
-            (Method::GET, "localhost", "/mcp", StatusCode::NOT_FOUND),
-            (
-                Method::POST,
-                "abc.mcp.localhost",
-                "/",
-                StatusCode::UNAUTHORIZED,
-            ),
-            (
-                Method::POST,
-                "abc.mcp.localhost",
-                "/mcp",
-                StatusCode::UNAUTHORIZED,
-            ),
-            (
-                Method::POST,
-                "abc.mcp.localhost",
-                "/mcp/abc",
-                StatusCode::UNAUTHORIZED,
-            ),
-            (
-                Method::POST,
-                "abc.mcp.localhost",
-                "/mcp/def",
-                StatusCode::BAD_REQUEST,
-            ),
-            (
-                Method::GET,
-                "abc.mcp.localhost",
-                "/other",
-                StatusCode::UNAUTHORIZED,
-            ),
-            (
-                Method::POST,
-                "abc.mcp.localhost",
-                "/register",
-                StatusCode::BAD_REQUEST,
-            ),
-            (
-                Method::POST,
-                "evil.example",
-                "/mcp/abc",
-                StatusCode::BAD_REQUEST,
-            ),
-            (Method::GET, "evil.example", "/", StatusCode::BAD_REQUEST),
-            (Method::GET, "evil.example", "/livez", StatusCode::OK),
+            ("POST", "localhost", "/mcp/%61bc", S::BAD_REQUEST),
+            ("POST", "localhost", "/mcp/a%2Fb", S::BAD_REQUEST),
+            ("GET", "localhost", "/mcp/", S::NOT_FOUND),
+            ("GET", "localhost", "/mcp/abc/", S::NOT_FOUND),
+            ("GET", "localhost", "/mcp/abc/def", S::NOT_FOUND),
+            ("GET", "localhost", "/mcp", S::NOT_FOUND),
+            ("POST", "abc.mcp.localhost", "/", S::UNAUTHORIZED),
+            ("POST", "abc.mcp.localhost", "/mcp", S::UNAUTHORIZED),
+            ("POST", "abc.mcp.localhost", "/mcp/abc", S::UNAUTHORIZED),
+            ("POST", "abc.mcp.localhost", "/mcp/def", S::BAD_REQUEST),
+            ("GET", "abc.mcp.localhost", "/other", S::UNAUTHORIZED),
+            ("POST", "abc.mcp.localhost", "/register", S::BAD_REQUEST),
+            ("POST", "evil.example", "/mcp/abc", S::BAD_REQUEST),
+            ("GET", "evil.example", "/", S::BAD_REQUEST),
+            ("GET", "evil.example", "/livez", S::OK),
         ] {
-            let answer = server.ask(method, host, path).await;
+            let answer = server.ask(method.parse().unwrap(), host, path).await;
+            assert_eq!(answer.status(), expected, "{method} {host} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_goes_round_the_proxies_reaches_nothing_but_health() {
+        let server = Server::with(|arrivals| arrivals.is_for_proxies_alone = true).await;
+        for (host, path, expected) in [
+            ("localhost", "/mcp/abc", StatusCode::FORBIDDEN),
+            ("abc.mcp.localhost", "/", StatusCode::FORBIDDEN),
+            ("abc.mcp.localhost", "/mcp", StatusCode::FORBIDDEN),
+            ("abc.mcp.localhost", "/other", StatusCode::FORBIDDEN),
+            ("localhost", "/login", StatusCode::FORBIDDEN),
+            ("localhost", "/livez", StatusCode::OK),
+        ] {
+            let answer = server.ask(Method::GET, host, path).await;
             assert_eq!(answer.status(), expected, "{host}{path}");
         }
+    }
+
+    /// The host is in the target alone there.
+    #[tokio::test]
+    async fn tokens_that_fail_are_counted_over_http_2_as_well() {
+        let server = Server::new().await;
+        let fail = async || {
+            let request = Request::post("http://abc.mcp.localhost/").version(Version::HTTP_2);
+            let request = request.header("authorization", "Bearer none");
+            let request = request.body(Body::empty()).unwrap();
+            let answer = server.service.clone().oneshot(request).await;
+            answer.unwrap().status()
+        };
+        for _ in 0..Limits::default().failed_tokens_per_minute.get() {
+            assert_eq!(fail().await, StatusCode::UNAUTHORIZED);
+        }
+        assert_eq!(fail().await, StatusCode::TOO_MANY_REQUESTS);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 //!
 //! From outside to inside: [`CredentialScrubLayer`] takes the credential out of the request, the trace
 //! layer logs what is left, [`ByHost`] tells the server's own hosts from workspaces' and strangers',
-//! and [`WorkspaceTokenLayer`] guards the MCP endpoint, and nothing else. Around it [`TallyLayer`] counts,
+//! and [`WorkspaceTokenLayer`] guards the MCP endpoint, and what is nothing at a workspace's or a stranger's host. Around it [`TallyLayer`] counts,
 //! and asks the [`FailureLimit`] about those whose token was no good. Behind it [`CallLimit`] bounds what is
 //! open of one token.
 
@@ -63,7 +63,7 @@ pub(crate) fn by_host(app: &App, arrivals: Arrivals, limits: &Limits) -> ByHost 
         health: health(app),
         own: own_host(app),
         workspace: workspace_host(app, &guard),
-        foreign: foreign_host(&guard),
+        foreign: guarded_nothing(&guard),
         bypass: Router::new().fallback(unserved::bypass),
     };
     let endpoint = CallLimit::new(mcp::endpoint(app), limits.calls_per_token);
@@ -101,12 +101,12 @@ fn workspace_host(app: &App, guard: &Guard) -> Router {
         .route("/register", post(unserved::register))
         .route("/.well-known/{*path}", get(unserved::well_known_of_host))
         .with_state(app.clone())
-        .merge(foreign_host(guard))
+        .merge(guarded_nothing(guard))
 }
 
-/// Behind a host that is nobody's here, as after DNS rebinding, the token layer turns everything away
-/// before it looks at anything else.
-fn foreign_host(guard: &Guard) -> Router {
+/// Nothing at all, behind the token layer. At a host that is nobody's here, as after DNS rebinding, that turns
+/// everything away before it looks at anything else.
+fn guarded_nothing(guard: &Guard) -> Router {
     Router::new()
         .fallback(unserved::not_found)
         .layer(guard.clone())
