@@ -4,7 +4,12 @@
 //! the same address to the same workspace. It knows what [`TallyLayer`](crate::activity::TallyLayer)
 //! tells it, which looks at the answers of the token layer.
 
-use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{
@@ -33,8 +38,8 @@ struct Shared {
 impl FailureLimit {
     pub(super) fn new(per_minute: NonZeroU32) -> Self {
         let shared = Shared {
-            failures: Rate::new(per_minute, MINUTE / per_minute.get()),
-            lines: Rate::new(NonZeroU32::MIN, MINUTE),
+            failures: Rate::new(per_minute, MINUTE / per_minute.get(), CELLS),
+            lines: Rate::new(NonZeroU32::MIN, MINUTE, CELLS),
         };
         Self {
             shared: Arc::new(shared),
@@ -87,6 +92,9 @@ pub(crate) fn too_often<B>(response: Response<B>, seconds: u64) -> Response<Body
     );
     Response::from_parts(parts, Body::from(text))
 }
+
+/// 128 KiB for both rows. Sources that share them lose a sentence about what is wrong with their token.
+const CELLS: NonZeroUsize = NonZeroUsize::new(8192).expect("8,192 is not zero");
 
 const MINUTE: Duration = Duration::from_secs(60);
 
