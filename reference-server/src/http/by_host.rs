@@ -111,9 +111,9 @@ impl ByHost {
 }
 
 impl Hosts {
-    fn way(&self, parts: &Parts) -> (Way<'_>, Face) {
+    fn way(&self, parts: &Parts, is_bypass: bool) -> (Way<'_>, Face) {
         let (way, face) = self.way_of_address(parts);
-        match self.arrivals.is_bypass(&parts.extensions) {
+        match is_bypass {
             true => (Way::Router(&self.bypass), face),
             false => (way, face),
         }
@@ -172,9 +172,10 @@ where
         }
         let began = metrics::are_kept().then(|| SystemClock.moment());
         let (parts, body) = request.into_parts();
-        let (way, face) = hosts.way(&parts);
+        let is_bypass = hosts.arrivals.is_bypass(&parts.extensions);
+        let (way, face) = hosts.way(&parts, is_bypass);
         let is_head = parts.method == Method::HEAD;
-        let refused = caps::refuse(&parts);
+        let refused = caps::refuse(&parts).filter(|_| !is_bypass);
         let request = Request::from_parts(parts, Paced::new(body));
         let answer = match way {
             _ if refused.is_some() => Answer::Refused { response: refused },
@@ -366,9 +367,13 @@ mod tests {
             let answer = server.service.clone().oneshot(request).await;
             answer.unwrap().status()
         };
-        for _ in 0..Limits::default().failed_tokens_per_minute.get() {
-            assert_eq!(fail().await, StatusCode::UNAUTHORIZED);
+        let mut refused = 0;
+        // One more a second is none: some come meanwhile.
+        while fail().await == StatusCode::UNAUTHORIZED {
+            refused += 1;
+            assert!(refused < 10_000, "nobody counts");
         }
+        assert!(refused >= Limits::default().failed_tokens_per_minute.get());
         assert_eq!(fail().await, StatusCode::TOO_MANY_REQUESTS);
     }
 

@@ -303,13 +303,21 @@ async fn what_is_too_large_in_http_2_is_refused_by_name() {
 async fn an_answer_of_a_cap_says_what_to_do_and_has_no_body_for_head() {
     let home = Home::new();
     let server = home.serve();
-    let target = format!("/mcp/acme?{}", "q".repeat(13 * 1024));
-    let answer = server.ask("GET", &target, &[]);
-    assert_eq!(answer.status, 414);
-    let error: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-    let message = error["error"]["message"].as_str().unwrap();
-    assert!(message.contains("12 KiB") && !answer.body.contains("qqq"));
-    assert_eq!(server.ask("HEAD", &target, &[]).body, "");
+    let parameters = |count| vec!["qqq=b"; count].join("&");
+    for (query, status, words) in [
+        ("q".repeat(13 * 1024), 414, "12 KiB"),
+        (parameters(101), 400, "100 parameters"),
+        // As many as may be: then it is the token that is missing.
+        (parameters(100), 401, "token"),
+    ] {
+        let target = format!("/mcp/acme?{query}");
+        let answer = server.ask("GET", &target, &[]);
+        assert_eq!(answer.status, status, "{words}");
+        let error: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains(words) && !answer.body.contains("qqq"));
+        assert_eq!(server.ask("HEAD", &target, &[]).body, "");
+    }
 }
 
 /// Says hello as clients of the newer era do.
