@@ -525,6 +525,14 @@ async fn the_board_comes_in_pages() {
     assert_eq!(titles, expected);
 }
 
+/// Waits until what is written next is younger: rows have no finer time.
+async fn the_next_millisecond() {
+    let now = crate::time::now();
+    while crate::time::now() == now {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn needs_you_lists_what_waits_oldest_first() {
     let fixture = Fixture::new(&["acme", "other"]).await;
@@ -540,11 +548,13 @@ async fn needs_you_lists_what_waits_oldest_first() {
     say("on it").await;
     assert_eq!(fixture.needs("acme").await.count, 0);
     say("Which port?").await;
+    the_next_millisecond().await;
     let inbox = tasks.open_session().unwrap();
     tasks
         .ask(&agent, inbox.key(), permission("a"))
         .await
         .unwrap();
+    the_next_millisecond().await;
     let for_a_person = NewTask {
         assignee: Actor::Human,
         ..new_task("yours")
