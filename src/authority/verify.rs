@@ -113,9 +113,11 @@ impl Inner {
         let accepted = self.memory.slots.find(workspace, |known| {
             let current = known.current.as_ref()?;
             let token = current.token.as_ref()?;
-            let is_it = token.tag.matches(tag) && (token.is_proven() || self.has_signed(presented));
-            // The doubts after the MAC: keys that are replaced raise them.
-            let holds = is_it && self.is_fresh(known, current);
+            let is_fresh = || self.is_fresh(known, current);
+            let is_known = token.tag.matches(tag) && is_fresh();
+            // After the MAC once more: keys that are replaced meanwhile raise doubts.
+            let holds =
+                is_known && (token.is_proven() || (self.has_signed(presented) && is_fresh()));
             let hold = holds.then(|| known.hold(current))??;
             token.prove();
             let key = SlotKey::new(*workspace, known.name);
