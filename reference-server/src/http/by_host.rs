@@ -260,7 +260,6 @@ mod tests {
         addresses::DEFAULT_LISTEN,
         app::App,
         data_dir::{DataDir, keys::KeySource},
-        http::client_address::ProxyHeader,
         limits::Limits,
     };
 
@@ -281,15 +280,7 @@ mod tests {
             let keys = KeySource::DataDir.read_or_create(&data_dir).unwrap();
             let addresses = Addresses::new(DEFAULT_LISTEN, false, None, None);
             let app = App::open(&data_dir, lock, keys, Some(addresses)).await;
-            let mut arrivals = Arrivals {
-                proxies: Arc::from([]),
-                header: ProxyHeader::XForwarded,
-                is_tls: false,
-                is_https_outside: false,
-                is_loopback_private: true,
-                is_for_proxies_alone: false,
-                is_insecure: false,
-            };
+            let mut arrivals = Arrivals::on_loopback();
             change(&mut arrivals);
             Self {
                 service: super::super::by_host(&app.unwrap(), arrivals, &Limits::default()),

@@ -342,6 +342,22 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 #[cfg(test)]
+impl Arrivals {
+    /// Those of a listener that stands by itself, in the clear on loopback.
+    pub(crate) fn on_loopback() -> Self {
+        Self {
+            proxies: Arc::default(),
+            header: ProxyHeader::XForwarded,
+            is_tls: false,
+            is_https_outside: false,
+            is_loopback_private: true,
+            is_for_proxies_alone: false,
+            is_insecure: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
 
@@ -350,12 +366,7 @@ mod tests {
     fn arrivals(proxies: &[&str]) -> Arrivals {
         Arrivals {
             proxies: proxies.iter().map(|proxy| proxy.parse().unwrap()).collect(),
-            header: ProxyHeader::XForwarded,
-            is_tls: false,
-            is_https_outside: false,
-            is_loopback_private: true,
-            is_for_proxies_alone: false,
-            is_insecure: false,
+            ..Arrivals::on_loopback()
         }
     }
 

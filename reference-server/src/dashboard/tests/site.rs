@@ -1,6 +1,6 @@
 //! [`Site`], a server without a socket; [`Page`], what it answers.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -184,13 +184,8 @@ impl Site {
 
     fn arrivals(&self) -> Arrivals {
         Arrivals {
-            proxies: Arc::default(),
-            header: Default::default(),
             is_tls: self.app.addresses().public_url().is_https(),
-            is_https_outside: false,
-            is_loopback_private: true,
-            is_for_proxies_alone: false,
-            is_insecure: false,
+            ..Arrivals::on_loopback()
         }
     }
 
