@@ -27,6 +27,9 @@ pub enum ErrorKind {
     Conflict,
     /// The slot has run through all of its generations: name another slot.
     Exhausted,
+    /// The workspace is locked, since an old copy of the database was put back: put the right one back, or
+    /// [unlock](crate::store::journal::JournaledStore::unlock) it.
+    Locked,
     /// There is no live token in the slot: issue one first.
     NotFound,
     /// No Tokio runtime is running: call this inside of one.
@@ -68,6 +71,9 @@ impl fmt::Display for Error {
             ErrorKind::Cipher => "the cipher could not seal or open the token",
             ErrorKind::Conflict => "the slot was written by somebody else at the same time",
             ErrorKind::Exhausted => "the slot has run through all of its generations",
+            ErrorKind::Locked => {
+                "the workspace is locked: an old copy of the database was put back"
+            }
             ErrorKind::NotFound => "there is no live token in the slot",
             ErrorKind::Runtime => "no Tokio runtime is running",
             ErrorKind::Store => "the token store failed",
@@ -92,6 +98,7 @@ impl From<StoreError> for Error {
         let kind = match error.kind() {
             crate::store::StoreErrorKind::Ambiguous => ErrorKind::Ambiguous,
             crate::store::StoreErrorKind::Conflict => ErrorKind::Conflict,
+            crate::store::StoreErrorKind::Locked => ErrorKind::Locked,
             _ => ErrorKind::Store,
         };
         Self::with_source(kind, error)

@@ -87,6 +87,8 @@ pub enum AddressProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenProblem {
+    /// Its workspace is locked, since an old copy of the database was put back.
+    Locked,
     /// It was not minted here, or was changed: size, shape, header, MAC or claims.
     NotOurs,
     /// It was the token of its slot and is no longer.

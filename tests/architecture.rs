@@ -6,6 +6,7 @@
 )]
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -116,6 +117,87 @@ fn every_file_says_what_it_is_for() {
     }
 }
 
+/// The allocator of keys is the one place that may be unsafe, as no other code can say where they lie.
+#[test]
+fn nothing_is_unsafe_but_the_memory_of_keys() {
+    const FORBIDDING: [&str; 3] = ["src/lib.rs", "mcp/src/lib.rs", "stores/sqlite/src/lib.rs"];
+    const OF_THE_SERVER: [&str; 2] = [
+        "reference-server/src/lib.rs",
+        "reference-server/src/main.rs",
+    ];
+    let mut found = 0;
+    for (path, source) in repository("rs") {
+        let path = path.strip_prefix(package()).unwrap().to_str().unwrap();
+        let has = |attribute: &str| source.lines().any(|line| line == attribute);
+        if FORBIDDING.contains(&path) {
+            found += 1;
+            assert!(has("#![forbid(unsafe_code)]"), "{path}");
+        }
+        let may_be = OF_THE_SERVER.contains(&path);
+        if may_be {
+            found += 1;
+            assert!(has("#![forbid(unsafe_code)]"), "{path}");
+        }
+        let is_shipped = ["src/", "mcp/src/", "stores/", "reference-server/src/"]
+            .iter()
+            .any(|folder| path.starts_with(folder));
+        if is_shipped {
+            for line in code(&source) {
+                let mut words = line.split(|character| !is_of_word(character));
+                assert!(!words.any(|word| word == "unsafe"), "{path}: {line}");
+            }
+        }
+    }
+    assert_eq!(
+        found,
+        FORBIDDING.len() + OF_THE_SERVER.len(),
+        "a root was not found"
+    );
+}
+
+/// What the pages on security name as a test is one: a name of at least three words, in backticks.
+#[test]
+fn every_test_that_a_page_names_exists() {
+    const PAGES: [&str; 3] = ["asvs.md", "mutation-tests.md", "security-tests.md"];
+    let sources: Vec<String> = ["rs", "py"]
+        .into_iter()
+        .flat_map(repository)
+        .map(|(_, source)| source)
+        .collect();
+    let functions: HashSet<&str> = sources
+        .iter()
+        .flat_map(|source| source.lines())
+        .filter_map(|line| {
+            let (_, name) = line.split_once("fn ").or_else(|| line.split_once("def "))?;
+            name.split(|character: char| !is_of_word(character)).next()
+        })
+        .collect();
+    let mut named = 0;
+    for (path, page) in repository("md") {
+        if !PAGES
+            .iter()
+            .any(|name| path == package().join("docs").join(name))
+        {
+            continue;
+        }
+        // What stands between backticks is every second piece.
+        for name in page.split('`').skip(1).step_by(2) {
+            let is_test = name.starts_with(char::is_lowercase)
+                && name.chars().all(is_of_word)
+                && name.matches('_').count() >= 2;
+            if is_test {
+                named += 1;
+                assert!(functions.contains(name), "{}: no `{name}`", path.display());
+            }
+        }
+    }
+    assert!(named > 200, "only {named} names were found");
+}
+
+fn is_of_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
 /// The code of a file: no comments, and nothing from its test module on.
 fn code(source: &str) -> impl Iterator<Item = &str> {
     let end = source
@@ -164,22 +246,38 @@ fn sources() -> impl Iterator<Item = (String, String)> {
 }
 
 fn files() -> Vec<(PathBuf, String)> {
-    fn walk(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, files);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let source = fs::read_to_string(&path).unwrap();
-                files.push((path, source));
-            }
-        }
-    }
     let mut files = Vec::new();
-    walk(&root(), &mut files);
+    walk(&root(), "rs", &mut files);
     files
 }
 
+/// Each file of the repository that ends so, but what builds have made.
+fn repository(extension: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    walk(package(), extension, &mut files);
+    files
+}
+
+fn walk(folder: &Path, extension: &str, files: &mut Vec<(PathBuf, String)>) {
+    const NOT_OURS: [&str; 4] = [".git", ".venv", "node_modules", "target"];
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_ours = !path
+            .file_name()
+            .is_some_and(|name| NOT_OURS.iter().any(|folder| name == *folder));
+        if path.is_dir() && is_ours {
+            walk(&path, extension, files);
+        } else if path.is_file() && path.extension().is_some_and(|found| found == extension) {
+            let source = fs::read_to_string(&path).unwrap();
+            files.push((path, source));
+        }
+    }
+}
+
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    package().join("src")
+}
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,6 +1,7 @@
 //! [`App`]: what every action works with, in the server and in a command that works without one.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -13,24 +14,31 @@ use tokio::sync::RwLock;
 use tower_workspace_token::{
     authority::TokenAuthority,
     clock::{Clock as _, Moment, SystemClock, Timestamp},
+    error::Error as TokenError,
+    id::WorkspaceId,
+    store::{StoreError, StoreErrorKind},
 };
 use tower_workspace_token_sqlite::Options;
+use workspace_token_key_memory::hold;
 
 use crate::{
     actions::Reason,
     activity::Activity,
     addresses::{Addresses, DEFAULT_LISTEN},
+    at_rest::{self, AtRest},
     backup::Downloads,
     caller::Caller,
     config::SettingLine,
     data_dir::{DataDir, DataDirLock, keys::OpenKeys},
     db::{Database, DatabaseError, meta},
-    key_check,
+    error::AppError,
+    hardening, key_check,
     key_room::KeyRoom,
     live::Live,
     once::Once,
     people::{accounts::Accounts, setup::SetupFile, transfers},
     progress::Jobs,
+    rollback::{self, GuardedStore},
     tasks::{Protocol, Tasks},
     workspaces::{self, Protocols},
 };
@@ -54,6 +62,7 @@ struct Shared {
     protocols: Protocols,
     addresses: Addresses,
     keys: KeyRoom,
+    journal: Option<(PathBuf, GuardedStore)>,
     jobs: Jobs,
     downloads: Downloads,
     started_at: Timestamp,
@@ -76,6 +85,7 @@ impl App {
         lock: DataDirLock,
         keys: OpenKeys,
         addresses: Option<Addresses>,
+        at_rest: &AtRest,
     ) -> anyhow::Result<Self> {
         let path = data_dir.database();
         // Exclusive: the lock says that there is nobody else.
@@ -86,6 +96,8 @@ impl App {
         let database = Database::open(&store)?;
         let OpenKeys { file, keys } = keys;
         key_check::check(&database, &keys).await?;
+        let journal = rollback::open(&store, &database, &at_rest.rollback_journal).await?;
+        let profile = at_rest::profile(&database, at_rest.seal).await?;
         let keys_at_hand = KeyRoom::new(file, store.clone(), &keys);
         let addresses = match addresses {
             Some(addresses) => {
@@ -94,7 +106,12 @@ impl App {
             }
             None => last_known(&database).await?,
         };
-        let authority = TokenAuthority::builder(store, keys).build()?;
+        let builder = match &journal {
+            None => TokenAuthority::builder(store, keys),
+            Some((_, guarded)) => TokenAuthority::builder(guarded.clone(), keys),
+        };
+        let authority = hold(|| builder.profile(profile).build())?;
+        hardening::warn_of_spilled_keys();
         let is_demo = database
             .read(|snapshot| meta::get(snapshot, meta::DEMO))
             .await?
@@ -122,6 +139,7 @@ impl App {
                 database,
                 addresses,
                 keys: keys_at_hand,
+                journal,
                 jobs: Jobs::default(),
                 downloads,
                 started_at: SystemClock.now(),
@@ -194,6 +212,27 @@ impl App {
         &self.shared.keys
     }
 
+    /// Returns where the rollback journal is, if there is one, and the store under its watch.
+    pub(crate) fn journal(&self) -> Option<&(PathBuf, GuardedStore)> {
+        self.shared.journal.as_ref()
+    }
+
+    /// Returns whether an old copy of a workspace's tokens was put back, so that none of them is accepted.
+    pub(crate) fn is_locked(&self, workspace: &WorkspaceId) -> bool {
+        self.journal()
+            .is_some_and(|(_, guarded)| guarded.is_locked(workspace))
+    }
+
+    /// Stops what would end a workspace's tokens while nothing can be written about them.
+    ///
+    /// To be asked before the first write: half of it would be worse than nothing.
+    pub(crate) fn refuse_if_locked(&self, workspace: &WorkspaceId) -> Result<(), AppError> {
+        match self.is_locked(workspace) {
+            true => Err(TokenError::from(StoreError::new(StoreErrorKind::Locked)).into()),
+            false => Ok(()),
+        }
+    }
+
     /// Returns when this process began to use the directory, and how long ago that is.
     pub(crate) fn started(&self) -> (Timestamp, Duration) {
         let since = SystemClock.moment().saturating_since(self.shared.started);
@@ -240,7 +279,10 @@ impl App {
             .database()
             .read(|snapshot| workspaces::archived(snapshot));
         for workspace in archived.await? {
-            self.authority().revoke_all(&workspace).await?;
+            // No token of a locked one is accepted, until it is unlocked and this is done then.
+            if !self.is_locked(&workspace) {
+                self.authority().revoke_all(&workspace).await?;
+            }
         }
         Ok(())
     }
@@ -253,10 +295,38 @@ impl App {
             .read(|snapshot| transfers::unfinished(snapshot))
             .await?;
         for id in unfinished {
+            if !self.is_locked(&id) {
+                self.finish_transfer(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish_transfer(&self, id: &WorkspaceId) -> Result<(), AppError> {
+        let id = *id;
+        self.authority().revoke_all(&id).await?;
+        self.database()
+            .write(move |transaction| transfers::remove(transaction, &id))
+            .await?;
+        Ok(())
+    }
+
+    /// Does for one workspace what could not be done while it was locked.
+    pub(crate) async fn finish_what_was_begun(&self, id: &WorkspaceId) -> Result<(), AppError> {
+        let id = *id;
+        let (is_archived, is_handed_over) = self
+            .database()
+            .read(move |snapshot| {
+                let is_archived = workspaces::archived(snapshot)?.contains(&id);
+                let is_handed_over = transfers::unfinished(snapshot)?.contains(&id);
+                Ok::<_, DatabaseError>((is_archived, is_handed_over))
+            })
+            .await?;
+        if is_archived {
             self.authority().revoke_all(&id).await?;
-            self.database()
-                .write(move |transaction| transfers::remove(transaction, &id))
-                .await?;
+        }
+        if is_handed_over {
+            self.finish_transfer(&id).await?;
         }
         Ok(())
     }

@@ -250,7 +250,7 @@ fn select(
 }
 
 /// All actions of which there are entries.
-const ACTIONS: [&str; 41] = [
+const ACTIONS: [&str; 42] = [
     "account.join",
     "account.login",
     "account.logout",
@@ -291,6 +291,7 @@ const ACTIONS: [&str; 41] = [
     "workspace.create",
     "workspace.delete",
     "workspace.unarchive",
+    "workspace.unlock",
     "workspace.update",
 ];
 

@@ -17,6 +17,7 @@ use crate::{
     actions::WorkspaceCreate,
     addresses::Addresses,
     app::App,
+    at_rest::AtRest,
     caller::Caller,
     data_dir::{DataDir, keys::KeySource},
     mcp,
@@ -33,7 +34,7 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     let lock = data_dir.try_lock()?.context("somebody else uses it")?;
     let keys = KeySource::DataDir.read_or_create(&data_dir)?;
     let addresses = Addresses::new(address, false, None, None);
-    let app = App::open(&data_dir, lock, keys, Some(addresses)).await?;
+    let app = App::open(&data_dir, lock, keys, Some(addresses), &AtRest::default()).await?;
     let service = service(&app).layer(Extension(token(&app).await?));
     writeln!(std::io::stdout(), "listening on http://{address}/mcp")?;
     // rmcp's answers come in pieces, each of which would wait for the one before to be acknowledged.

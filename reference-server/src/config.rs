@@ -1,7 +1,8 @@
 //! The server's options: from the command line, then `WST_*` variables, then a TOML file, then defaults.
 
 use std::{
-    collections::BTreeSet, fs, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr,
+    collections::BTreeSet, env, fs, net::SocketAddr, num::NonZeroU32, path, path::PathBuf,
+    str::FromStr,
 };
 
 use clap::{ArgMatches, Args, Command, Parser, builder::BoolishValueParser, parser::ValueSource};
@@ -10,11 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
     addresses::{DEFAULT_LISTEN, Domain, PublicUrl},
-    data_dir::keys::KeySource,
+    at_rest::{AtRest, Seal},
+    data_dir::{KEY_FILE, keys::KeySource},
     error::AppError,
     http::client_address::{ProxyHeader, TrustedProxy},
     limits::Limits,
     listener::{Listening, certificate::CertificateFiles},
+    rollback::JournalChoice,
 };
 
 /// The options that every command takes.
@@ -89,6 +92,11 @@ pub(crate) struct ServerOptions {
     #[arg(long, env = "WST_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub(crate) max_connections: Option<NonZeroU32>,
 
+    /// How many of them may be of one address; more are closed at once. Loopback and trusted proxies may
+    /// have all [default: a quarter]
+    #[arg(long, env = "WST_CONNECTIONS_PER_SOURCE", value_name = "NUMBER")]
+    pub(crate) connections_per_source: Option<NonZeroU32>,
+
     /// How many calls and streams of one token may be open at a time [default: 1024]
     #[arg(long, env = "WST_CALLS_PER_TOKEN", value_name = "NUMBER")]
     pub(crate) calls_per_token: Option<NonZeroU32>,
@@ -118,6 +126,15 @@ pub(crate) struct ServerOptions {
     #[arg(long, env = "WST_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
 
+    /// A file, best on another volume, by which a database that was put back from an old copy is noticed;
+    /// `none` ends its use [default: the one used before, if any]
+    #[arg(long, env = "WST_ROLLBACK_JOURNAL", value_name = "FILE")]
+    pub(crate) rollback_journal: Option<JournalChoice>,
+
+    /// What of a token the database holds, sealed [default: as before, and the token in a new one]
+    #[arg(long, env = "WST_SEAL", value_name = "WHAT")]
+    pub(crate) seal: Option<Seal>,
+
     /// Fill a new data directory with a workspace to look around in, and play an agent in it
     #[arg(long, env = "WST_DEMO", value_parser = BoolishValueParser::new())]
     pub(crate) demo: bool,
@@ -133,6 +150,7 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) mcp_domain: Option<Domain>,
     pub(crate) keys: KeySource,
+    pub(crate) at_rest: AtRest,
     pub(crate) demo: bool,
     /// The same for readers, and where each comes from.
     pub(crate) lines: Vec<SettingLine>,
@@ -171,7 +189,7 @@ impl Origin {
 /// What a TOML file may hold.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ConfigFile {
+pub(crate) struct ConfigFile {
     data_dir: Option<PathBuf>,
     log: Option<String>,
     listen: Option<SocketAddr>,
@@ -186,6 +204,7 @@ struct ConfigFile {
     #[serde(default)]
     insecure_admin: bool,
     max_connections: Option<NonZeroU32>,
+    connections_per_source: Option<NonZeroU32>,
     calls_per_token: Option<NonZeroU32>,
     failed_tokens_per_minute: Option<NonZeroU32>,
     #[serde(default, deserialize_with = "parsed")]
@@ -194,6 +213,9 @@ struct ConfigFile {
     mcp_domain: Option<Domain>,
     database: Option<String>,
     key_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed")]
+    rollback_journal: Option<JournalChoice>,
+    seal: Option<Seal>,
     #[serde(default)]
     demo: bool,
 }
@@ -243,8 +265,19 @@ impl Settings {
         let mcp_domain = lines.pick("mcp_domain", server.mcp_domain, file.mcp_domain);
         lines.show_or("mcp_domain", mcp_domain.as_ref(), "paths are shown");
         let key_file = lines.pick("key_file", server.key_file, file.key_file);
+        // Told to commands, which are run elsewhere.
+        let absolute = |path: PathBuf| path::absolute(&path).unwrap_or(path);
+        let key_file = key_file.map(absolute).or_else(credential);
         let shown = key_file.as_ref().map(|path| path.display());
         lines.show_or("key_file", shown, "in the data directory");
+        let journal = lines.pick(
+            "rollback_journal",
+            server.rollback_journal,
+            file.rollback_journal,
+        );
+        lines.show_or("rollback_journal", journal.as_ref(), "as before");
+        let seal = lines.pick("seal", server.seal, file.seal);
+        lines.show_or("seal", seal, "as before");
         let demo = lines.pick_any("demo", &server.demo, &file.demo);
         lines.show("demo", demo);
         Ok(Self {
@@ -255,6 +288,10 @@ impl Settings {
             public_url,
             mcp_domain,
             keys: key_file.map_or(KeySource::DataDir, KeySource::Given),
+            at_rest: AtRest {
+                rollback_journal: journal.unwrap_or_default(),
+                seal,
+            },
             demo,
             lines: lines.lines,
         })
@@ -341,6 +378,16 @@ impl<'a> Lines<'a> {
 
     fn limits(&mut self, server: &ServerOptions, file: &ConfigFile) -> Limits {
         let default = Limits::default();
+        let connections_per_source = self.pick(
+            "connections_per_source",
+            server.connections_per_source,
+            file.connections_per_source,
+        );
+        self.show_or(
+            "connections_per_source",
+            connections_per_source,
+            "a quarter",
+        );
         let mut number = |name, first, in_file, default| {
             let number = self.pick(name, first, in_file).unwrap_or(default);
             self.show(name, number);
@@ -353,6 +400,7 @@ impl<'a> Lines<'a> {
                 file.max_connections,
                 default.connections,
             ),
+            connections_per_source,
             calls_per_token: number(
                 "calls_per_token",
                 server.calls_per_token,
@@ -404,13 +452,34 @@ impl Given {
 
 impl ConfigFile {
     fn read(path: &PathBuf) -> Result<Self, String> {
-        let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-        toml::from_str(&text).map_err(|error| {
+        Self::parse(&fs::read_to_string(path).map_err(|error| error.to_string())?)
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
             // Its own text would quote the line, and with it whatever secret is there.
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-            format!("line {line}: {}", error.message())
+            format!("line {line}: {}", without_value(error.message()))
         })
+    }
+}
+
+/// Returns the keys that systemd hands over to this service as a credential of their usual name, if it does.
+fn credential() -> Option<PathBuf> {
+    let directory = env::var_os("CREDENTIALS_DIRECTORY")?;
+    let file = PathBuf::from(directory).join(KEY_FILE);
+    file.is_file().then_some(file)
+}
+
+/// Takes what was found out of serde's words, and leaves what was expected: a secret may stand in the wrong place.
+fn without_value(message: &str) -> String {
+    let quotes = ["invalid type: ", "invalid value: ", "unknown variant "];
+    match message.rsplit_once(", expected ") {
+        Some((found, expected)) if quotes.iter().any(|begin| found.starts_with(begin)) => {
+            format!("expected {expected}")
+        }
+        _ => message.to_owned(),
     }
 }
 
@@ -498,4 +567,28 @@ where
     text.parse()
         .map(Some)
         .map_err(|error: T::Err| de::Error::custom(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ConfigFile;
+
+    #[test]
+    fn a_value_that_is_refused_is_not_repeated() {
+        for (text, expected) in [
+            ("demo = \"a-secret\"", "expected a boolean"),
+            ("max_connections = \"a-secret\"", "expected"),
+            ("\nproxy_header = \"a-secret\"", "line 2: expected"),
+            ("listen = \"a-secret\"", "socket address"),
+            ("database = [\"a-secret\"]", "expected a string"),
+            ("public_url = \"a-secret\"", "line 1"),
+            ("trusted_proxy = [\"a-secret\"]", "expected a network"),
+        ] {
+            let problem = ConfigFile::parse(text).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+            assert!(!problem.contains("a-secret"), "{problem}");
+        }
+        let unknown = ConfigFile::parse("lisen = \"a-secret\"").unwrap_err();
+        assert!(unknown.contains("lisen"), "{unknown}");
+    }
 }

@@ -261,11 +261,16 @@ impl From<TokenError> for AppError {
         let code = match error.kind() {
             ErrorKind::AlreadyIssued => ErrorCode::AlreadyExists,
             ErrorKind::Ambiguous => ErrorCode::Unknown,
-            ErrorKind::Conflict => ErrorCode::Conflict,
+            ErrorKind::Conflict | ErrorKind::Locked => ErrorCode::Conflict,
             ErrorKind::NotFound => ErrorCode::NotFound,
             ErrorKind::Store => ErrorCode::Unavailable,
             _ => ErrorCode::Failed,
         };
-        Self::new(code, error.to_string()).with_source_of(&error)
+        let told = Self::new(code, error.to_string());
+        match error.kind() {
+            // Its cause says the same.
+            ErrorKind::Locked => told.with_hint("`wst workspace unlock`"),
+            _ => told.with_source_of(&error),
+        }
     }
 }

@@ -17,8 +17,9 @@ use tower_workspace_token::{
     id::{KeyId, SlotKey},
 };
 use tower_workspace_token_sqlite::SqliteStore;
+use workspace_token_key_memory::hold;
 
-use crate::{data_dir::keys::KeyFile, error::AppError, key_check::KeyName};
+use crate::{data_dir::keys::KeyFile, error::AppError, hardening, key_check::KeyName};
 
 /// Where the keys are kept.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct KeyRoom {
     file: KeyFile,
     store: SqliteStore,
     ids: RwLock<KeyIds>,
+    /// The keys that the last change put in the file, which may not have come to be used.
+    written: RwLock<Option<KeyIds>>,
     one_at_a_time: Mutex<()>,
 }
 
@@ -41,6 +44,10 @@ pub(crate) struct KeyIds {
 pub(crate) struct KeyUse {
     pub(crate) signing: BTreeMap<KeyId, Vec<SlotKey>>,
     pub(crate) sealing: BTreeMap<KeyId, Vec<SlotKey>>,
+    /// Slots of locked workspaces: what they need is not known, and they may be unlocked.
+    pub(crate) locked: Vec<SlotKey>,
+    /// Slots whose token is signed with a key that is gone: it is refused as it is.
+    pub(crate) unsigned: Vec<SlotKey>,
     /// Rows that no key opens: their tokens are refused as it is.
     pub(crate) unreadable: Vec<SlotKey>,
 }
@@ -51,6 +58,7 @@ impl KeyRoom {
             file,
             store,
             ids: RwLock::new(KeyIds::of(keys)),
+            written: RwLock::default(),
             one_at_a_time: Mutex::default(),
         }
     }
@@ -75,8 +83,10 @@ impl KeyRoom {
 
     /// Reads the file again; fails if somebody else has changed it.
     pub(crate) fn read(&self) -> anyhow::Result<Keys> {
-        let keys = self.file.read()?;
-        if KeyIds::of(&keys) != self.ids() {
+        let keys = hold(|| self.file.read())?;
+        let found = KeyIds::of(&keys);
+        let written = self.written.read().unwrap_or_else(PoisonError::into_inner);
+        if found != self.ids() && written.as_ref() != Some(&found) {
             bail!(
                 "the key file {} was changed since the server read it: restart the server, then try again; nothing was changed",
                 self.file.path().display()
@@ -86,10 +96,16 @@ impl KeyRoom {
     }
 
     /// Writes `keys` to the file and then has `authority` use them.
+    ///
+    /// Not before the file is kept whatever happens: it is not taken back if that fails, and may be changed again.
     pub(crate) fn replace(&self, authority: &TokenAuthority, keys: Keys) -> anyhow::Result<()> {
         self.file.replace(&keys)?;
+        *self.written.write().unwrap_or_else(PoisonError::into_inner) = Some(KeyIds::of(&keys));
+        self.file.keep()?;
         *self.ids.write().unwrap_or_else(PoisonError::into_inner) = KeyIds::of(&keys);
-        authority.replace_keys(keys);
+        // Copies, which lie where keys belong, wherever those lay that were made.
+        hold(|| authority.replace_keys(keys.clone()));
+        hardening::warn_of_spilled_keys();
         Ok(())
     }
 
@@ -114,13 +130,13 @@ impl KeyRoom {
                 found.sealing.entry(sealing).or_default().push(key);
             }
             match authority.token_keys(&key.workspace, &key.name).await {
-                Ok(Some(keys)) => {
-                    if let Some(signing) = keys.signing {
-                        found.signing.entry(signing).or_default().push(key);
-                    }
-                }
+                Ok(Some(keys)) => match keys.signing {
+                    Some(signing) => found.signing.entry(signing).or_default().push(key),
+                    None => found.unsigned.push(key),
+                },
                 // Revoked meanwhile.
                 Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Locked => found.locked.push(key),
                 Err(error) if error.kind() == ErrorKind::Cipher => found.unreadable.push(key),
                 Err(error) => return Err(error.into()),
             }
@@ -144,7 +160,9 @@ impl KeyUse {
         let mut needed = Vec::new();
         for (ring, ids, used) in rings {
             // Not one that is gone: what was sealed with it opens with no key file.
-            let former = ids.iter().skip(1).filter(|id| used.contains_key(id));
+            // Of a locked workspace nobody knows what its tokens need.
+            let is_needed = |id: &&KeyId| !self.locked.is_empty() || used.contains_key(*id);
+            let former = ids.iter().skip(1).filter(is_needed);
             let names = ids.iter().take(1).chain(former);
             needed.extend(names.map(|id| (ring, id.to_string())));
         }

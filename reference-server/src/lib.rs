@@ -20,10 +20,12 @@
 //! | `live` | tells open pages what has changed |
 //! | `app` | what they all share |
 //! | `data_dir`, `db`, `key_check`, `key_room` | files, tables, keys |
+//! | `at_rest`, `rollback` | what is kept of tokens, and the journal that notices when an old database was put back |
 //! | `backup` | backups and how they come back |
 //! | `bare` | the tools with nothing around them, for a comparison; not in `wst` |
 //! | `bench` | `wst bench`: what validating a token costs on this machine |
 //! | `demo` | `wst serve --demo`: a workspace to look around in, and its scripted agent |
+//! | `fuzzing` | what must hold of files that people write, for `fuzz/`; not in `wst` |
 //! | `limits`, `rate` | how much clients may take, and how often |
 //! | `progress` | how far long work has come |
 
@@ -33,6 +35,7 @@ mod addresses;
 mod admin;
 mod api;
 pub mod app;
+mod at_rest;
 mod audit;
 mod backup;
 #[cfg(feature = "bare")]
@@ -47,6 +50,8 @@ mod data_dir;
 pub mod db;
 mod demo;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hardening;
 mod http;
 mod key_check;
@@ -62,6 +67,7 @@ mod people;
 mod progress;
 mod rate;
 mod replacements;
+mod rollback;
 mod serve;
 pub mod tasks;
 mod text;

@@ -13,6 +13,8 @@ pub(crate) struct Limits {
     pub(crate) calls_per_token: NonZeroU32,
     /// How many connections may be open at a time.
     pub(crate) connections: NonZeroU32,
+    /// How many of them may be of one source; a quarter of what there is room for, if nothing is said.
+    pub(crate) connections_per_source: Option<NonZeroU32>,
 }
 
 impl Default for Limits {
@@ -21,6 +23,7 @@ impl Default for Limits {
             failed_tokens_per_minute: FAILED_TOKENS_PER_MINUTE,
             calls_per_token: CALLS_PER_TOKEN,
             connections: CONNECTIONS,
+            connections_per_source: None,
         }
     }
 }

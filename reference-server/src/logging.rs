@@ -1,4 +1,4 @@
-//! Logs, to standard error: our own lines at whatever level, others' from INFO up, rmcp's from WARN.
+//! Logs, to standard error: our own lines at whatever level, others' from INFO up, rmcp's from ERROR.
 //!
 //! What a filter may show is bounded here and not by the filter: libraries log what they like at
 //! DEBUG and TRACE, messages and headers with credentials among it, and their next version may log
@@ -39,11 +39,13 @@ fn is_fit(metadata: &Metadata<'_>) -> bool {
     is_ours(metadata.target()) || *metadata.level() <= bound(metadata.target())
 }
 
-/// rmcp logs whole notifications at INFO, with the headers of their request and what an agent asks for.
+/// rmcp logs whole notifications at INFO, with the headers of their request and what an agent asks for, and
+/// at WARN each call that is answered with an error: what clients do wrong, as often as they like, and one
+/// line for each of a thousand calls that a rotation ends.
 fn bound(target: &str) -> Level {
     let name = target.split("::").next().unwrap_or(target);
     if name == "rmcp" {
-        Level::WARN
+        Level::ERROR
     } else {
         Level::INFO
     }
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn rmcp_is_bounded_lower_than_the_rest() {
-        assert_eq!(bound("rmcp::service"), Level::WARN);
+        assert_eq!(bound("rmcp::service"), Level::ERROR);
         assert_eq!(bound("tower_http::trace"), Level::INFO);
     }
 

@@ -3,12 +3,20 @@
 //! Labels are words of this file and nothing else: whatever a request says would let strangers make as
 //! many series as they like, and might be a secret.
 
-use std::{fs, sync::OnceLock, time::Duration};
+use std::{
+    fs,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use anyhow::Context as _;
 use http::StatusCode;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::sync::Notify;
 use tower_workspace_token::{
     clock::{Clock as _, SystemClock},
     rejection::{Rejection, RejectionKind, TokenProblem},
@@ -46,6 +54,7 @@ pub(crate) enum Face {
 pub(crate) enum Limit {
     CallsPerToken,
     Connections,
+    ConnectionsPerSource,
     FailedTokens,
 }
 
@@ -77,8 +86,17 @@ pub(crate) fn are_kept() -> bool {
 /// Folds what was measured into its buckets, now and then, whether anybody asks or not.
 pub(crate) async fn fold(handle: PrometheusHandle) {
     loop {
-        tokio::time::sleep(FOLD_EVERY).await;
+        // In a flood sooner than every second.
+        let _ = tokio::time::timeout(FOLD_EVERY, ENOUGH.notified()).await;
+        UNFOLDED.store(0, Ordering::Relaxed);
         handle.run_upkeep();
+    }
+}
+
+/// Counts an answer that is not folded yet, and has them folded when there are many.
+fn measured(unfolded: &AtomicU32, enough: &Notify) {
+    if (unfolded.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(FOLD_AT) {
+        enough.notify_one();
     }
 }
 
@@ -92,6 +110,7 @@ pub(crate) fn answered(
     let face = face.label();
     counter!(REQUESTS, "face" => face, "status" => class(status)).increment(1);
     histogram!(REQUEST_SECONDS, "face" => face).record(took.as_secs_f64());
+    measured(&UNFOLDED, &ENOUGH);
     if let Some(rejection) = rejection {
         counter!(REJECTIONS, "reason" => reason(rejection.kind())).increment(1);
     }
@@ -176,6 +195,7 @@ fn begin() {
     for limit in [
         Limit::CallsPerToken,
         Limit::Connections,
+        Limit::ConnectionsPerSource,
         Limit::FailedTokens,
     ] {
         counter!(LIMITED, "limit" => limit.label()).absolute(0);
@@ -237,6 +257,7 @@ impl Limit {
         match self {
             Self::CallsPerToken => "calls_per_token",
             Self::Connections => "connections",
+            Self::ConnectionsPerSource => "connections_per_source",
             Self::FailedTokens => "failed_tokens",
         }
     }
@@ -319,3 +340,27 @@ const BUCKETS: &[f64] = &[
 
 /// What is not folded takes memory, some bytes for each answer.
 const FOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Answers of which 64 KiB are kept.
+const FOLD_AT: u32 = 4096;
+
+static UNFOLDED: AtomicU32 = AtomicU32::new(0);
+static ENOUGH: Notify = Notify::const_new();
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_folded_when_there_are_many_and_not_before() {
+        let (unfolded, enough) = (AtomicU32::new(0), Notify::new());
+        for _ in 0..3 {
+            (1..FOLD_AT).for_each(|_| measured(&unfolded, &enough));
+            assert!(timeout(FOLD_EVERY, enough.notified()).await.is_err());
+            measured(&unfolded, &enough);
+            assert!(timeout(FOLD_EVERY, enough.notified()).await.is_ok());
+        }
+    }
+}

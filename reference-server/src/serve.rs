@@ -1,12 +1,13 @@
 //! `wst serve`: takes the data directory, listens, and stops when it is told to.
 
 use std::{
-    future::IntoFuture as _, io::Write as _, net::SocketAddr, num::NonZeroU32, time::Duration,
+    future::IntoFuture as _, io::Write as _, net::SocketAddr, num::NonZeroU32, sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use axum::Extension;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -14,6 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 use tower_workspace_token::serve::{Listener, ServeFuture, serve};
+use workspace_token_key_memory::hold;
 
 use crate::{
     activity::Activity,
@@ -31,6 +33,7 @@ use crate::{
         bounded::{Bounded, make_room},
         certificate::{Certificate, Reloader},
         exposure,
+        shares::Shares,
         tls::TlsListener,
     },
     metrics,
@@ -57,7 +60,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
         demo::check_data_dir(&data_dir)?;
     }
     probe_writes(&data_dir)?;
-    let keys = settings.keys.read_or_create(&data_dir)?;
+    let keys = hold(|| settings.keys.read_or_create(&data_dir))?;
     let (listener, address) = bind(listening.address).await?;
     let admin_listener = match listening.admin {
         None => None,
@@ -70,7 +73,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
         settings.mcp_domain.clone(),
     );
     let arrivals = listening.arrivals(&addresses);
-    let app = App::open(&data_dir, lock, keys, Some(addresses)).await?;
+    let app = App::open(&data_dir, lock, keys, Some(addresses), &settings.at_rest).await?;
     app.show_settings(settings.lines);
     app.finish_archiving().await?;
     app.finish_transfers().await?;
@@ -92,7 +95,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
             background.spawn(metrics::fold(kept.clone()));
             eprintln!("admin on http://{address}");
             let service = admin::router(&app, kept, listening.insecure_admin);
-            let listener = Bounded::new(listener, metrics::ADMIN, ADMIN_CONNECTIONS);
+            // Monitoring, which is one source.
+            let shares = Shares::new(ADMIN_CONNECTIONS, [].into());
+            let listener = Bounded::new(listener, metrics::ADMIN, ADMIN_CONNECTIONS, shares);
             let server = serve(listener, service).with_header_timeout(HEAD_TIMEOUT);
             Some(server.with_graceful_shutdown(told(stopped.clone())))
         }
@@ -110,16 +115,23 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
         "http"
     };
     let most = make_room(settings.limits.connections);
+    let share = settings.limits.connections_per_source;
+    let share = share.unwrap_or_else(|| Shares::of(most));
+    let shares = Shares::new(share, Arc::clone(&listening.proxies));
     let public = match certificate {
-        None => serve_public(listener, service, most, stopped.clone()),
+        None => serve_public(listener, service, (most, shares), stopped.clone()),
         Some(certificate) => {
             background.spawn(Reloader::new(certificate.clone())?.run());
             let listener = TlsListener::new(listener, certificate);
-            serve_public(listener, service, most, stopped.clone())
+            serve_public(listener, service, (most, shares), stopped.clone())
         }
     };
+    // Before it says that it accepts: whoever waits for that takes it for started.
+    let setup_link = setup::link(&app).await?;
     announce(scheme, address)?;
-    show_setup_link(&app).await?;
+    if let Some(link) = setup_link {
+        show_setup_link(&link);
+    }
     let agent = cast.map(|cast| background.spawn(cast.play()));
 
     let commands = api::router(app.clone()).layer(Extension(Caller::CommandLine));
@@ -165,10 +177,10 @@ async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> 
 fn serve_public(
     listener: impl Listener<Peer = SocketAddr>,
     service: PublicService,
-    most: NonZeroU32,
+    (most, shares): (NonZeroU32, Shares),
     stopped: watch::Receiver<bool>,
 ) -> ServeFuture {
-    let listener = Bounded::new(listener, metrics::PUBLIC, most);
+    let listener = Bounded::new(listener, metrics::PUBLIC, most, shares);
     serve(listener, service)
         .with_header_timeout(HEAD_TIMEOUT)
         .with_graceful_shutdown(told(stopped))
@@ -206,10 +218,7 @@ fn announce(scheme: &str, address: SocketAddr) -> anyhow::Result<()> {
 
 /// Tells whoever starts the server for the first time how to get in. On standard error: whatever keeps
 /// the standard output of a service is no place for it.
-async fn show_setup_link(app: &App) -> Result<(), AppError> {
-    let Some(link) = setup::link(app).await? else {
-        return Ok(());
-    };
+fn show_setup_link(link: &SecretString) {
     let mut stderr = std::io::stderr();
     // Whoever cannot read it can still ask `wst setup-link`.
     let _ = writeln!(
@@ -217,7 +226,6 @@ async fn show_setup_link(app: &App) -> Result<(), AppError> {
         "nobody has an account yet: open this link within an hour to make the first one (`wst setup-link` shows it again)\n  {}",
         link.expose_secret()
     );
-    Ok(())
 }
 
 /// Completes when the word to stop has been given.

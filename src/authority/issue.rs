@@ -1,7 +1,5 @@
 //! Issuing: the first token of a slot, or the next one after a revocation.
 
-use secrecy::ExposeSecret as _;
-
 use super::{Inner, TokenAuthority, slots::CurrentToken};
 use crate::{
     cipher::SealContext,
@@ -25,7 +23,7 @@ impl TokenAuthority {
         name: &TokenName,
     ) -> Result<IssuedToken, Error> {
         let key = SlotKey::new(*workspace, *name);
-        let current = self.inner.store.get(&key).await?;
+        let current = self.inner.read(&key).await?;
         if current.as_ref().is_some_and(TokenRecord::is_live) {
             return Err(Error::new(ErrorKind::AlreadyIssued));
         }
@@ -81,8 +79,14 @@ impl Inner {
             secret: TokenSecret::generate()?,
             name: key.name,
         };
-        let text = self.workspace_tokens.mint(&claims.to_json());
         let token_id = claims.secret.token_id();
+        let issued = IssuedToken {
+            workspace: key.workspace,
+            name: key.name,
+            id: token_id,
+            generation,
+            text: self.workspace_tokens.mint(&claims.to_json()),
+        };
         let context = SealContext {
             key,
             token_id,
@@ -90,7 +94,7 @@ impl Inner {
         };
         let sealed = self
             .cipher()
-            .seal(&context, text.expose_secret().as_bytes())
+            .seal(&context, &self.plaintext(&issued))
             .await?;
         let revision = next_revision(expected)?;
         let record = TokenRecord::live(
@@ -101,13 +105,6 @@ impl Inner {
             sealed,
             claims.issued_at,
         );
-        let issued = IssuedToken {
-            workspace: key.workspace,
-            name: key.name,
-            id: token_id,
-            generation,
-            text,
-        };
         Ok((issued, record))
     }
 }

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{Inner, Keys, TokenAuthority, issue::next_revision};
 use crate::{
-    cipher::{Aes256Gcm, SealContext, envelope::Envelope},
+    cipher::{Aes256Gcm, Profile, SealContext, envelope::Envelope},
     error::{Error, ErrorKind},
     id::{KeyId, SlotKey, TokenName, WorkspaceId},
     store::{StoreErrorKind, TokenRecord},
@@ -21,11 +21,11 @@ const ATTEMPTS: usize = 8;
 /// What [`TokenAuthority::rewrap`] came to. Complete: a new outcome would be a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rewrapped {
-    /// The row was sealed with the primary key already.
+    /// The row was sealed with the primary key already, and of the chosen profile.
     AlreadyCurrent,
     /// There is no live token in the slot, so nothing is sealed.
     NoToken,
-    /// The row was sealed with another key, and now is with the primary.
+    /// The row was sealed with another key or profile, and now is with the primary and of the chosen one.
     Rewrapped,
 }
 
@@ -73,6 +73,7 @@ impl TokenAuthority {
 
     /// Seals the token of the slot with the primary key, if it is sealed with another one.
     ///
+    /// A row of another [profile](super::TokenAuthorityBuilder::profile) than the chosen one is brought to it, where that can be done.
     /// The token itself stays as it is, and so do its generation, its uses and the history; it is valid
     /// all along. Rewrapping is a compare-and-swap on the row: it never undoes a rotation, and one that
     /// was interrupted is begun again without harm.
@@ -107,7 +108,7 @@ impl TokenAuthority {
         name: &TokenName,
     ) -> Result<Option<TokenKeys>, Error> {
         let key = SlotKey::new(*workspace, *name);
-        let Some(record) = self.inner.store.get(&key).await? else {
+        let Some(record) = self.inner.read(&key).await? else {
             return Ok(None);
         };
         let Some(sealed) = &record.sealed else {
@@ -115,31 +116,33 @@ impl TokenAuthority {
         };
         let opened = self.inner.cipher().open(&context(&record), sealed).await?;
         Ok(Some(TokenKeys {
-            sealing: sealed_with(&record),
-            signing: self
-                .inner
-                .workspace_tokens
-                .key_id_of(opened.expose_secret()),
+            sealing: envelope(&record).map(|envelope| envelope.key_id()),
+            signing: self.inner.signing_key_of(opened.expose_secret()),
         }))
     }
 }
 
 impl Inner {
     async fn rewrap(&self, key: &SlotKey) -> Result<Rewrapped, Error> {
-        let Some(record) = self.store.get(key).await? else {
+        let Some(record) = self.read(key).await? else {
             return Ok(Rewrapped::NoToken);
         };
         let Some(sealed) = &record.sealed else {
             return Ok(Rewrapped::NoToken);
         };
         let cipher = self.cipher();
-        if sealed_with(&record) == Some(cipher.primary_key()) {
+        let is_current = envelope(&record).is_some_and(|envelope| {
+            envelope.key_id() == cipher.primary_key()
+                && [self.profile, Profile::SignatureDigest].contains(&envelope.profile())
+        });
+        if is_current {
             return Ok(Rewrapped::AlreadyCurrent);
         }
         let context = context(&record);
         let opened = cipher.open(&context, sealed).await?;
         let mut next = record.clone();
-        next.sealed = Some(cipher.seal(&context, opened.expose_secret()).await?);
+        let plaintext = self.to_be_sealed(opened.expose_secret());
+        next.sealed = Some(cipher.seal(&context, &plaintext).await?);
         next.revision = next_revision(Some(record.revision))?;
         let expected = Some(record.revision);
         // Not by way of `commit`: no generation begins, and no use of the token is to be forgotten.
@@ -162,9 +165,8 @@ fn context(record: &TokenRecord) -> SealContext {
     }
 }
 
-fn sealed_with(record: &TokenRecord) -> Option<KeyId> {
-    let sealed = record.sealed.as_ref()?;
-    Some(Envelope::parse(sealed.as_bytes())?.key_id())
+fn envelope(record: &TokenRecord) -> Option<Envelope<'_>> {
+    Envelope::parse(record.sealed.as_ref()?.as_bytes())
 }
 
 #[cfg(test)]

@@ -63,7 +63,15 @@ pub(crate) struct Registration {
 struct Waiters {
     next_id: u64,
     entries: BTreeMap<u64, Waiter>,
-    drains: Vec<Waker>,
+    drains: Vec<Drain>,
+}
+
+/// Somebody who waits until nothing of a generation below theirs is open.
+struct Drain {
+    generation: u64,
+    /// How many they wait for: whoever counts is not woken for each of a thousand streams to count again.
+    open: usize,
+    waker: Waker,
 }
 
 struct Waiter {
@@ -132,11 +140,8 @@ impl Cell {
     pub(crate) fn poll_drained(&self, generation: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut waiters = self.waiters();
         match &mut *waiters {
-            Some(waiters) if waiters.open_below(generation) != Severed::default() => {
-                waiters.drains.push(cx.waker().clone());
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
+            Some(waiters) => waiters.poll_drained(generation, cx),
+            None => Poll::Ready(()),
         }
     }
 
@@ -164,9 +169,12 @@ impl Cell {
                 waiter.generation < generation && waiter.used_for != Use::Watch
             });
         known.entries = kept;
+        let left = dismissed.values();
+        let drained: Vec<Waker> = left.flat_map(|waiter| known.left(waiter)).collect();
         drop(waiters);
-        // Outside of the lock, as in `Registration::drop`.
+        // Both outside of the lock, as in `Registration::drop`.
         drop(dismissed);
+        drained.into_iter().for_each(Waker::wake);
         open
     }
 
@@ -205,16 +213,11 @@ impl Hold {
     pub(crate) fn register(&self, used_for: Use, waker: Waker) -> Registration {
         let mut waiters = self.cell.waiters();
         let known = waiters.get_or_insert_default();
-        let id = known.next_id;
-        known.next_id += 1;
-        known.entries.insert(
-            id,
-            Waiter {
-                generation: self.generation,
-                used_for,
-                waker,
-            },
-        );
+        let id = known.join(Waiter {
+            generation: self.generation,
+            used_for,
+            waker,
+        });
         drop(waiters);
         Registration {
             cell: self.cell,
@@ -255,15 +258,55 @@ impl Drop for Registration {
         let mut waiters = self.cell.waiters();
         let Some(known) = &mut *waiters else { return };
         let left = known.entries.remove(&self.id);
-        let drains = std::mem::take(&mut known.drains);
+        let drained = left.as_ref().map(|left| known.left(left));
         drop(waiters);
         // Both outside of the lock: a waker may be the last owner of a task that owns a registration.
         drop(left);
-        drains.into_iter().for_each(Waker::wake);
+        drained.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
 impl Waiters {
+    fn join(&mut self, waiter: Waiter) -> u64 {
+        self.drains_of(&waiter).for_each(|drain| drain.open += 1);
+        let id = self.next_id;
+        self.next_id += 1;
+        self.entries.insert(id, waiter);
+        id
+    }
+
+    /// Returns whom to wake now that `waiter` has left: those who waited for it and for nothing else.
+    fn left(&mut self, waiter: &Waiter) -> Vec<Waker> {
+        self.drains_of(waiter).for_each(|drain| drain.open -= 1);
+        let drained = self.drains.extract_if(.., |drain| drain.open == 0);
+        drained.map(|drain| drain.waker).collect()
+    }
+
+    fn poll_drained(&mut self, generation: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let open = self.open_below(generation).total();
+        if open == 0 {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker();
+        let is_known =
+            |drain: &Drain| drain.generation == generation && drain.waker.will_wake(waker);
+        if !self.drains.iter().any(is_known) {
+            self.drains.push(Drain {
+                generation,
+                open,
+                waker: waker.clone(),
+            });
+        }
+        Poll::Pending
+    }
+
+    /// Returns those who wait for `waiter`.
+    fn drains_of(&mut self, waiter: &Waiter) -> impl Iterator<Item = &mut Drain> {
+        let (generation, is_open) = (waiter.generation, waiter.used_for != Use::Watch);
+        let drains = self.drains.iter_mut();
+        drains.filter(move |drain| is_open && drain.generation > generation)
+    }
+
     fn below(&self, generation: u64) -> impl Iterator<Item = &Waiter> {
         self.entries
             .values()
@@ -387,6 +430,54 @@ mod tests {
         drop(registrations);
         assert_eq!(cell.poll_drained(2, &mut cx), Poll::Ready(()));
         assert!(!cell.is_watched());
+    }
+
+    /// Counting a thousand streams whenever one of them leaves is what rotations spent their time on.
+    #[test]
+    fn who_waits_for_a_thousand_streams_is_woken_once() {
+        let cell = new_cell();
+        cell.observe(1);
+        let hold = cell.hold(1);
+        let watch = hold.register(Use::Watch, Waker::noop().clone());
+        let mut streams: Vec<_> = (0..1000)
+            .map(|_| hold.register(Use::Stream, Waker::noop().clone()))
+            .collect();
+        cell.observe(2);
+        let count = std::sync::Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(cell.poll_drained(2, &mut cx).is_pending());
+        assert!(cell.poll_drained(2, &mut cx).is_pending());
+        // A poll that was under way may yet join, and neither a listener nor who is of the new generation counts.
+        streams.push(hold.register(Use::Work, Waker::noop().clone()));
+        let newer = cell.hold(2).register(Use::Stream, Waker::noop().clone());
+        drop(watch);
+        let last = streams.pop();
+        drop(streams);
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        drop(last);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert!(cell.poll_drained(2, &mut cx).is_ready());
+        drop(newer);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    /// Of two rotations at once, the later one may give up on what the earlier one waits for as well.
+    #[test]
+    fn who_waits_for_what_was_given_up_on_is_woken() {
+        let cell = new_cell();
+        cell.observe(1);
+        let _stream = cell.hold(1).register(Use::Stream, Waker::noop().clone());
+        cell.observe(2);
+        let count = std::sync::Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        assert!(
+            cell.poll_drained(2, &mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        cell.observe(3);
+        cell.dismiss_below(3);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
     }
 
     #[test]

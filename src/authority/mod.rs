@@ -3,6 +3,7 @@
 //! There is one per process and store. It remembers a live cell per slot, and every check ends with a
 //! look at that cell, so that a rotation is obeyed by the next request, by running calls and by open streams.
 
+mod at_rest;
 mod guard;
 mod housekeeping;
 mod issue;
@@ -28,14 +29,14 @@ use std::{
 };
 
 use crate::{
-    cipher::{Aes256Gcm, Cipher, CipherError, ErasedCipher, KeyRing, SealKey},
+    cipher::{Aes256Gcm, Cipher, CipherError, ErasedCipher, KeyRing, Profile, SealKey},
     clock::{Clock, Moment, SystemClock, Timestamp},
     error::Error,
     id::{Generation, KeyId, SlotKey, TokenId, TokenName, WorkspaceId},
     jwt::{Codec, SigningKey, TagKey, TokenKind},
     store::{
-        ChangeObserver, ErasedStore, Freshness, HistoryEvent, ObserveChanges, TokenRecord,
-        TokenStore,
+        ChangeObserver, ErasedStore, Freshness, HistoryEvent, ObserveChanges, StoreError,
+        TokenRecord, TokenStore,
     },
 };
 
@@ -103,6 +104,7 @@ pub struct TokenAuthorityBuilder {
     sealing: KeyRing<SealKey>,
     own_cipher: Option<Arc<dyn ErasedCipher>>,
     signing: KeyRing<SigningKey>,
+    profile: Profile,
     clock: Arc<dyn Clock>,
     max_staleness: Duration,
 }
@@ -147,6 +149,7 @@ pub(crate) struct Inner {
     cipher: RwLock<Arc<dyn ErasedCipher>>,
     /// The application's own cipher, which keeps keys of its own.
     has_own_cipher: bool,
+    profile: Profile,
     workspace_tokens: Codec,
     #[cfg(feature = "session")]
     pub(crate) sessions: sessions::SessionRegistry,
@@ -174,6 +177,7 @@ impl TokenAuthority {
             sealing: keys.sealing,
             own_cipher: None,
             signing: keys.signing,
+            profile: Profile::default(),
             clock: Arc::new(SystemClock),
             max_staleness: DEFAULT_MAX_STALENESS,
         }
@@ -210,6 +214,9 @@ impl TokenAuthority {
     pub async fn list(&self, workspace: &WorkspaceId) -> Result<Vec<TokenSummary>, Error> {
         self.inner.flush_uses().await;
         let records = self.inner.store.list(workspace).await?;
+        records
+            .iter()
+            .for_each(|record| self.inner.note_seen(record));
         Ok(records.iter().map(TokenSummary::from_record).collect())
     }
 
@@ -251,6 +258,20 @@ impl TokenAuthorityBuilder {
         self
     }
 
+    /// Chooses what of a token is sealed at rest. Defaults to [`Profile::Token`].
+    ///
+    /// Rows of either profile are accepted all along; [`TokenAuthority::rewrap`] brings those of
+    /// [`Profile::Token`] to [`Profile::SignatureDigest`] if that is chosen, and there is no way back but a
+    /// rotation.
+    ///
+    /// # Security
+    /// With [`Profile::SignatureDigest`], nobody reads a token out of the database, whatever keys they have. A check
+    /// takes as long, and proves as much: the MAC covers the whole token, and the digest the MAC.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
     /// Takes the time from `clock` in place of the operating system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -288,6 +309,7 @@ impl TokenAuthorityBuilder {
             store: self.store,
             cipher: RwLock::new(cipher),
             has_own_cipher,
+            profile: self.profile,
             workspace_tokens: Codec::new(TokenKind::Workspace, &self.signing),
             #[cfg(feature = "session")]
             sessions: sessions::SessionRegistry::new(Codec::new(TokenKind::Session, &self.signing)),
@@ -342,6 +364,23 @@ impl Note {
 }
 
 impl Inner {
+    /// Reads a row for somebody who is told of it.
+    async fn read(&self, key: &SlotKey) -> Result<Option<TokenRecord>, StoreError> {
+        let record = self.store.get(key).await?;
+        if let Some(record) = &record {
+            self.note_seen(record);
+        }
+        Ok(record)
+    }
+
+    /// Sees to it that no check lags behind a row that was seen: a rotation that has committed may not have
+    /// come to say so yet, and whoever was told of it must not find the old token alive.
+    fn note_seen(&self, record: &TokenRecord) {
+        if let Some(slot) = self.memory.slots.get(&record.key) {
+            slot.cell().observe(record.generation.number());
+        }
+    }
+
     /// Returns the cipher of this moment.
     fn cipher(&self) -> Arc<dyn ErasedCipher> {
         let cipher = self.cipher.read().unwrap_or_else(PoisonError::into_inner);

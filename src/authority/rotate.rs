@@ -207,7 +207,7 @@ impl Inner {
     }
 
     async fn live_record(&self, key: &SlotKey) -> Result<TokenRecord, Error> {
-        let record = self.store.get(key).await?;
+        let record = self.read(key).await?;
         record
             .filter(TokenRecord::is_live)
             .ok_or_else(|| Error::new(ErrorKind::NotFound))
@@ -284,7 +284,7 @@ impl Inner {
             Ok(()) => {}
             Err(error) if error.kind() == StoreErrorKind::Ambiguous => {
                 slot.doubt();
-                let found = self.store.get(key).await.ok().flatten();
+                let found = self.read(key).await.ok().flatten();
                 let committed = found.is_some_and(|found| {
                     found.revision >= revision
                         && found.generation == generation
@@ -372,7 +372,7 @@ async fn settle_polls() {
 }
 
 impl EndedUses {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.sessions += other.sessions;
         self.streams += other.streams;
         self.calls += other.calls;

@@ -295,6 +295,49 @@ async fn a_revoked_slot_goes_on_with_the_next_generation() {
 }
 
 #[tokio::test]
+async fn revoking_all_ends_each_live_token_of_the_workspace_and_no_other() {
+    let authority = authority();
+    let name = |name: &str| -> TokenName { name.parse().unwrap() };
+    let other: WorkspaceId = "other".parse().unwrap();
+    let mut issued = Vec::new();
+    for slot in ["primary", "second", "third"] {
+        issued.push(authority.issue(&acme(), &name(slot)).await.unwrap());
+    }
+    let foreign = authority.issue(&other, &primary()).await.unwrap();
+    authority.revoke(&acme(), &name("third")).await.unwrap();
+    authority.revoke_all(&acme()).await.unwrap();
+    for token in issued {
+        let problem = check(&authority, token.expose_secret()).await.unwrap_err();
+        assert_eq!(problem, TokenProblem::Superseded);
+    }
+    let listed = authority.list(&acme()).await.unwrap();
+    let two = Generation::from_number(2).unwrap();
+    assert_eq!(listed.len(), 3);
+    // What was revoked before has not been revoked once more.
+    assert!(listed.iter().all(|token| token.generation == two));
+    let presented = PresentedToken::new(foreign.expose_secret().as_bytes());
+    authority.verify(&other, presented).await.unwrap();
+}
+
+#[test]
+fn what_was_ended_is_summed_up_kind_by_kind() {
+    let ended = |sessions, streams, calls, left_behind, seconds| EndedUses {
+        sessions,
+        streams,
+        calls,
+        left_behind,
+        elapsed: Duration::from_secs(seconds),
+    };
+    let mut sum = ended(1, 2, 3, 4, 5);
+    sum.add(ended(10, 20, 30, 40, 50));
+    assert_eq!(
+        (sum.sessions, sum.streams, sum.calls, sum.left_behind),
+        (11, 22, 33, 44)
+    );
+    assert_eq!(sum.elapsed, Duration::from_secs(55));
+}
+
+#[tokio::test]
 async fn refuses_a_token_of_another_workspace() {
     let authority = authority();
     let other = "other".parse().unwrap();

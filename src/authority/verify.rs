@@ -16,11 +16,11 @@ use super::{
     slots::{Current, CurrentToken, KnownSlot},
 };
 use crate::{
-    cipher::{SealContext, equal_in_constant_time},
+    cipher::SealContext,
     id::{SlotKey, WorkspaceId},
     jwt::{TokenTag, WorkspaceClaims},
     rejection::{Rejection, RejectionKind, TokenProblem},
-    store::{Freshness, TokenRecord},
+    store::{Freshness, StoreError, StoreErrorKind, TokenRecord},
     token::PresentedToken,
 };
 
@@ -212,7 +212,7 @@ impl Inner {
         let slot = self.memory.slots.get_or_create(&check.key);
         let doubts = slot.doubts() + check.resyncs;
         let read_at = self.clock.moment();
-        let record = self.store.get(&check.key).await.map_err(unavailable)?;
+        let record = self.store.get(&check.key).await.map_err(unread)?;
         let record = record.ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))?;
         slot.cell().observe(record.generation.number());
         self.compare(&check, &record).await?;
@@ -260,8 +260,7 @@ impl Inner {
             .open(&context, sealed)
             .await
             .map_err(unavailable)?;
-        let is_equal = equal_in_constant_time(opened.expose_secret(), &check.presented);
-        is_equal
+        self.is_token_of(opened.expose_secret(), &check.presented)
             .then_some(())
             .ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))
     }
@@ -300,6 +299,17 @@ impl Inner {
             Freshness::Lease { duration, .. } => Some(duration.min(self.max_staleness)),
             Freshness::Unwatched => Some(self.max_staleness),
         }
+    }
+}
+
+/// A locked workspace is told from no other bad token: whoever holds an old one learns nothing by it.
+fn unread(error: StoreError) -> Rejection {
+    match error.kind() {
+        StoreErrorKind::Locked => {
+            let kind = RejectionKind::InvalidToken(TokenProblem::Locked);
+            Rejection::with_source(kind, error)
+        }
+        _ => unavailable(error),
     }
 }
 

@@ -14,7 +14,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{
-    Cipher, CipherError, KeyRing, RingKey as _, SealContext, SealKey,
+    Cipher, CipherError, KeyRing, Profile, RingKey as _, SealContext, SealKey,
     envelope::{self, Envelope},
     random,
 };
@@ -52,7 +52,7 @@ impl Aes256Gcm {
         plaintext: &[u8],
         nonce: &[u8; envelope::NONCE_LENGTH],
     ) -> Result<SealedToken, CipherError> {
-        let header = envelope::header(&self.keys.primary().id());
+        let header = envelope::header(&self.keys.primary().id(), Profile::of(plaintext));
         let row = RowKey::derive(self.keys.primary(), &header, context);
         let mut buffer = Zeroizing::new(plaintext.to_vec());
         let tag = row

@@ -7,6 +7,7 @@
 use std::{error, fmt, future::Future, pin::Pin, sync::Arc};
 
 use secrecy::SecretSlice;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     id::{Generation, KeyId, SlotKey, TokenId},
@@ -16,6 +17,7 @@ use crate::{
 mod aes_gcm;
 pub mod envelope;
 pub(crate) mod key_ring;
+pub(crate) mod profile;
 pub(crate) mod random;
 
 pub use aes_gcm::Aes256Gcm;
@@ -23,6 +25,7 @@ pub use aes_gcm::Aes256Gcm;
 pub use secrecy;
 
 pub use key_ring::{InvalidKeyRing, KeyRing, RingKey, SealKey};
+pub use profile::Profile;
 
 /// Seals and opens tokens.
 ///
@@ -67,6 +70,14 @@ pub struct SealContext {
 #[derive(Debug)]
 pub struct CipherError {
     source: Option<Box<dyn error::Error + Send + Sync>>,
+}
+
+/// Returns the SHA-256 of `parts`, one after the other (FIPS 180-4 §6.2).
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let hash = parts
+        .iter()
+        .fold(Sha256::new(), |hash, part| hash.chain_update(part));
+    hash.finalize().into()
 }
 
 /// Compares two secrets; takes as long wherever they differ.
@@ -179,5 +190,30 @@ impl<C: Cipher> ErasedCipher for C {
 
     fn primary_key(&self) -> KeyId {
         Cipher::primary_key(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_differs_anywhere_is_not_equal() {
+        assert!(equal_in_constant_time(b"token", b"token"));
+        for other in ["Token", "tokem", "toke", "token.", ""] {
+            assert!(
+                !equal_in_constant_time(b"token", other.as_bytes()),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_says_that_it_failed_and_keeps_its_cause() {
+        let error = CipherError::with_source(std::fmt::Error);
+        assert_eq!(error.to_string(), "sealing or opening failed");
+        assert!(error.source().is_some() && CipherError::opaque().source().is_none());
     }
 }

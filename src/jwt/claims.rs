@@ -307,6 +307,28 @@ mod tests {
     }
 
     #[test]
+    fn a_number_may_be_a_zero_and_nothing_behind_one() {
+        let claims = |issued_at: &str| {
+            let jti = "AAAAAAAAAAAAAAAAAAAAAA";
+            read(&format!(
+                r#"{{"aud":"acme","gen":1,"iat":{issued_at},"jti":"{jti}","sub":"primary"}}"#
+            ))
+        };
+        assert_eq!(claims("0").unwrap().issued_at, Timestamp::from_secs(0));
+        assert!(claims("00").is_err() && claims("01").is_err() && claims("").is_err());
+    }
+
+    /// However many are wrong: an even number of them must not come out as right.
+    #[test]
+    fn every_character_of_a_secret_is_of_the_alphabet() {
+        for wrong in 1..=SECRET_LENGTH {
+            let jti = [".".repeat(wrong), "A".repeat(SECRET_LENGTH - wrong)].concat();
+            let json = format!(r#"{{"aud":"acme","gen":1,"iat":1,"jti":"{jti}","sub":"primary"}}"#);
+            assert!(read(&json).is_err(), "{jti}");
+        }
+    }
+
+    #[test]
     fn refuses_claims_that_are_not_as_we_write_them() {
         let jti = "AAAAAAAAAAAAAAAAAAAAAA";
         let good = format!(r#"{{"aud":"acme","gen":1,"iat":1,"jti":"{jti}","sub":"primary"}}"#);

@@ -65,19 +65,24 @@ impl MacKey {
         }
     }
 
-    pub(crate) fn sign(&self, input: &[u8]) -> [u8; 32] {
-        let inner = Zeroizing::new(digest_from(&self.inner, input));
-        digest_from(&self.outer, &*inner)
+    /// Returns the MAC of `input` where it stays until it is wiped: what a function hands over may be copied
+    /// on the way, and the MAC of a token is a part of the token.
+    pub(crate) fn sign(&self, input: &[u8], mac: &mut Zeroizing<[u8; 32]>) {
+        let mut inner = Zeroizing::new([0; 32]);
+        digest_from(&self.inner, input, &mut inner);
+        digest_from(&self.outer, &*inner, mac);
     }
 
     /// Returns whether `mac` is the MAC of `input`; takes as long wherever they differ.
     pub(crate) fn verifies(&self, input: &[u8], mac: &[u8; 32]) -> bool {
-        constant_time_eq_32(&self.sign(input), mac)
+        let mut right = Zeroizing::new([0; 32]);
+        self.sign(input, &mut right);
+        constant_time_eq_32(&right, mac)
     }
 }
 
 /// Ends a SHA-256 that has taken in one block, with `input` behind it: padding and length as FIPS 180-4 §5.1.1.
-fn digest_from(state: &[u32; 8], input: &[u8]) -> [u8; 32] {
+fn digest_from(state: &[u32; 8], input: &[u8], digest: &mut [u8; 32]) {
     let mut state = Zeroizing::new(*state);
     let (blocks, rest) = input.as_chunks::<BLOCK>();
     compress256(&mut state, blocks);
@@ -92,16 +97,16 @@ fn digest_from(state: &[u32; 8], input: &[u8]) -> [u8; 32] {
     let bits = 8 * (BLOCK as u64 + input.len() as u64);
     last[0][LENGTH_AT..].copy_from_slice(&bits.to_be_bytes());
     compress256(&mut state, &*last);
-    let mut digest = [0; 32];
     for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(*state) {
         *bytes = word.to_be_bytes();
     }
-    digest
 }
 
 impl Signer<Vec<u8>> for MacKey {
     fn try_sign(&self, input: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        Ok(self.sign(input).to_vec())
+        let mut mac = Zeroizing::new([0; 32]);
+        self.sign(input, &mut mac);
+        Ok(mac.to_vec())
     }
 }
 
@@ -145,7 +150,8 @@ mod tests {
         let mut key = [0; 32];
         key[..20].fill(0x0b);
         let hex: String = MacKey::new(&key)
-            .sign(b"Hi There")
+            .try_sign(b"Hi There")
+            .unwrap()
             .iter()
             .map(|b| format!("{b:02x}"))
             .collect();
@@ -166,7 +172,7 @@ mod tests {
             oracle.update(&text[..length]);
             let expected: [u8; 32] = oracle.finalize().into_bytes().into();
             assert_eq!(
-                MacKey::new(&key).sign(&text[..length]),
+                MacKey::new(&key).try_sign(&text[..length]).unwrap(),
                 expected,
                 "{length}"
             );

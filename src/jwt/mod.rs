@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::{
-    cipher::{KeyRing, RingKey as _},
+    cipher::{self, KeyRing, RingKey as _},
     id::KeyId,
 };
 
@@ -55,6 +55,12 @@ impl TokenKind {
             Self::Workspace => b"tower-workspace-token v1 mac workspace+jwt",
         }
     }
+}
+
+/// Returns the SHA-256 of a token's signature, as it stands in the token.
+pub(crate) fn signature_digest(token: &[u8]) -> [u8; 32] {
+    let at = token.len().saturating_sub(SIGNATURE_LENGTH);
+    cipher::sha256(&[&token[at..]])
 }
 
 /// Mints and opens the tokens of one kind.
@@ -100,16 +106,21 @@ impl Codec {
     pub(crate) fn mint(&self, claims: &Zeroizing<String>) -> SecretString {
         let signers = self.signers();
         let signer = &signers[0];
-        // Sized exactly, so that neither growing nor shrinking leaves a copy behind.
-        let length =
-            signer.header.as_str().len() + (claims.len() * 4).div_ceil(3) + 1 + SIGNATURE_LENGTH;
-        let mut token = Zeroizing::new(String::with_capacity(length));
-        token.push_str(signer.header.as_str());
-        URL_SAFE_NO_PAD.encode_string(claims.as_bytes(), &mut token);
-        let signature = signer.mac.sign(token.as_bytes());
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        SecretString::from(std::mem::take(&mut *token))
+        let header = signer.header.as_str().as_bytes();
+        let payload_at = header.len();
+        let payload_end = payload_at + (claims.len() * 4).div_ceil(3);
+        // Sized exactly, so that neither growing nor shrinking leaves a copy behind, and written to in place:
+        // base64 fills a string by way of a buffer of its own, which nobody wipes.
+        let mut token = Zeroizing::new(vec![b'.'; payload_end + 1 + SIGNATURE_LENGTH]);
+        token[..payload_at].copy_from_slice(header);
+        encode(claims.as_bytes(), &mut token[payload_at..payload_end]);
+        let mut mac = Zeroizing::new([0; 32]);
+        signer.mac.sign(&token[..payload_end], &mut mac);
+        encode(&*mac, &mut token[payload_end + 1..]);
+        match String::from_utf8(std::mem::take(&mut *token)) {
+            Ok(token) => SecretString::from(token),
+            Err(_) => unreachable!("base64url and dots are ASCII"),
+        }
     }
 
     /// Returns whether `token` begins as one of ours does, but for the id of its key: the cheap check,
@@ -147,9 +158,9 @@ impl Codec {
             .ok_or(NotOurs)?;
         let input = input.strip_suffix(b".").ok_or(NotOurs)?;
         let payload = input.get(signer.header.as_str().len()..).ok_or(NotOurs)?;
-        let mut mac = [0; 32];
+        let mut mac = Zeroizing::new([0; 32]);
         // Strict about the last character's unused bits, so that a MAC has one spelling only.
-        if URL_SAFE_NO_PAD.decode_slice_unchecked(signature, &mut mac) != Ok(32) {
+        if URL_SAFE_NO_PAD.decode_slice_unchecked(signature, mac.as_mut_slice()) != Ok(32) {
             return Err(NotOurs);
         }
         let is_right = signer.mac.verifies(input, &mac);
@@ -181,6 +192,12 @@ fn signers(kind: TokenKind, keys: &KeyRing<SigningKey>) -> Vec<Signer> {
         mac: key.mac_key(kind.mac_label()),
     };
     keys.iter().map(signer).collect()
+}
+
+/// Writes `bytes` in base64url to where there is room for just that.
+fn encode(bytes: &[u8], text: &mut [u8]) {
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, text);
+    debug_assert_eq!(written, Ok(text.len()));
 }
 
 fn signer_of<'a>(signers: &'a [Signer], token: &[u8]) -> Option<&'a Signer> {
@@ -278,6 +295,44 @@ mod tests {
             codec.open(&respelled).is_ok()
         });
         assert_eq!(passing.count(), 1);
+    }
+
+    #[test]
+    fn a_token_may_be_as_long_as_the_bound_and_no_longer() {
+        let codec = Codec::new(TokenKind::Workspace, &keys(1, &[]));
+        let of_length = |claims: usize| {
+            let token = codec.mint(&Zeroizing::new("x".repeat(claims)));
+            token.expose_secret().as_bytes().to_vec()
+        };
+        let longest = (1..MAX_TOKEN_LENGTH)
+            .map(of_length)
+            .take_while(|token| token.len() <= MAX_TOKEN_LENGTH)
+            .last()
+            .unwrap();
+        assert_eq!(longest.len(), MAX_TOKEN_LENGTH);
+        assert!(codec.open(&longest).is_ok() && codec.begins_as_ours(&longest));
+        assert!(codec.has_signed(&longest));
+        assert!(TagKey::generate().unwrap().tag(&longest).is_some());
+        let mut longer = longest.clone();
+        longer.push(b'x');
+        assert!(!codec.begins_as_ours(&longer) && !codec.has_signed(&longer));
+        assert!(TagKey::generate().unwrap().tag(&longer).is_none());
+    }
+
+    #[test]
+    fn what_begins_otherwise_is_not_ours_and_was_not_signed() {
+        let codec = Codec::new(TokenKind::Workspace, &keys(1, &[]));
+        let session = mint(&Codec::new(TokenKind::Session, &keys(1, &[])));
+        for token in [&b""[..], b"x", b"eyJ", &session] {
+            assert!(!codec.begins_as_ours(token) && !codec.has_signed(token));
+        }
+        assert!(codec.begins_as_ours(&mint(&codec)) && codec.has_signed(&mint(&codec)));
+    }
+
+    #[test]
+    fn a_signing_key_gives_its_bytes_to_the_key_file() {
+        let key = SigningKey::from_bytes(SecretBox::init_with(|| [7; 32]));
+        assert_eq!(key.expose_secret(), &[7; 32]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::{
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod erased;
+pub mod journal;
 mod memory;
 
 pub(crate) use erased::ErasedStore;
@@ -245,6 +246,8 @@ pub enum StoreErrorKind {
     Corrupt,
     /// There is no room, or no permission, to write; nothing was written.
     Full,
+    /// The workspace is locked, since an old copy of its rows was put back: see [`journal`]. Nothing was written.
+    Locked,
     /// The store could not be reached, or is too busy; nothing was written.
     Unavailable,
 }
@@ -409,6 +412,9 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Conflict => "the row had another revision",
             StoreErrorKind::Corrupt => "the stored data makes no sense",
             StoreErrorKind::Full => "the store has no room or no permission to write",
+            StoreErrorKind::Locked => {
+                "the workspace is locked: an old copy of its rows was put back"
+            }
             StoreErrorKind::Unavailable => "the store is out of reach",
         })
     }

@@ -2,12 +2,15 @@
 
 use std::{
     fmt::{Debug, Write as _},
+    panic,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use axum::{Router, extract::Request};
+use tower_workspace_token::VerifiedToken;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -67,6 +70,42 @@ impl Subscriber for WriteDown {
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
     fn enter(&self, _span: &Id) {}
     fn exit(&self, _span: &Id) {}
+}
+
+/// What a handler that panics with all it has in hand says, to the hook and to the log.
+#[tokio::test]
+async fn no_panic_holds_a_piece_of_a_token() {
+    const MARK: &str = "a handler panics on purpose";
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (heard, otherwise) = (Arc::clone(&said), panic::take_hook());
+    panic::set_hook(Box::new(move |panic| match panic.to_string() {
+        text if text.contains(MARK) => heard.lock().unwrap().push(text),
+        _ => otherwise(panic),
+    }));
+    let world = World::new().await;
+    let handler = async |token: VerifiedToken, request: Request| -> String {
+        panic!("{MARK}: {token:?} {request:?} {}", request.uri())
+    };
+    let app = Router::new()
+        .fallback(handler)
+        .layer(world.path_layer().with_query_token("token"));
+    for request in [
+        bearer(world.token.as_bytes()),
+        get(&format!("/mcp/acme?a=1&token={}", world.token), &[]),
+    ] {
+        let app = app.clone();
+        let ended = tokio::spawn(async move { oneshot(&app, request).await }).await;
+        assert!(ended.unwrap_err().is_panic());
+    }
+    let said = said.lock().unwrap();
+    assert_eq!(said.len(), 2);
+    assert!(said[1].contains("a=1"), "the control: {said:?}");
+    for text in said.iter() {
+        assert!(
+            !holds_piece_of(text.as_bytes(), world.token.as_bytes()),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test]

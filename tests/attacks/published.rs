@@ -314,3 +314,40 @@ async fn no_answer_sends_a_credential_elsewhere() {
         assert!(answer.header("location").is_none() && !(300..400).contains(&answer.status));
     }
 }
+
+/// GHSA-33f5-2c5q-wgwj (CVE-2026-63127): a client took the metadata of one resource for that of another, and
+/// with it somebody else's authorization server. No such client is built here; what a server can do is to name
+/// the metadata of the very resource that was asked for, whoever else a request mentions.
+#[tokio::test]
+async fn a_challenge_names_the_metadata_of_the_very_resource_and_of_no_other() {
+    let world = World::new().await;
+    let app = world.by_path();
+    let others: [(&str, &[u8]); 6] = [
+        ("forwarded", b"host=evil.test;proto=http"),
+        ("x-forwarded-host", b"evil.test"),
+        ("x-forwarded-proto", b"http"),
+        ("x-original-url", b"//evil.test/mcp/other"),
+        ("referer", b"https://evil.test/mcp/other"),
+        ("authorization", b"Bearer https://evil.test"),
+    ];
+    for target in [
+        "/mcp/acme",
+        "/mcp/acme?resource=https://evil.test/mcp/other",
+        "http://a.test/mcp/acme",
+    ] {
+        let answer = oneshot(&app, get(target, &others)).await;
+        assert_eq!(answer.status, 401, "{target}");
+        let challenge = answer.header("www-authenticate").unwrap();
+        let (_, named) = challenge.split_once("resource_metadata=\"").unwrap();
+        assert_eq!(
+            named, "https://a.test/.well-known/oauth-protected-resource/mcp/acme\"",
+            "{target}"
+        );
+    }
+    // What could end the quoted text and begin another parameter is in no challenge.
+    let target = "/mcp/acme\",resource_metadata=\"https://evil.test";
+    let fixed = WorkspaceTokenLayer::new(world.authority.clone(), FixedWorkspace(acme()));
+    let answer = oneshot(&protect(fixed), get(target, &others)).await;
+    let challenge = answer.header("www-authenticate").unwrap();
+    assert!(!challenge.contains("evil"), "{challenge}");
+}

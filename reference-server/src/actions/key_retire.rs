@@ -17,7 +17,7 @@ use crate::{
     db::DatabaseError,
     error::{AppError, ErrorCode},
     key_check,
-    key_room::name_slots,
+    key_room::{KeyUse, name_slots},
     text::counted,
 };
 
@@ -47,6 +47,7 @@ impl Action for KeyRetire {
         let _alone = app.lifecycle().write().await;
         let ring = find_former(app, &id)?;
         let used = app.keys().in_use(app.authority()).await?;
+        refuse_if_unknown(&used)?;
         let needed_by = match ring {
             "signing" => used.signing.get(&id),
             _ => used.sealing.get(&id),
@@ -92,6 +93,22 @@ fn find_former(app: &App, id: &KeyId) -> Result<&'static str, AppError> {
         AppError::new(ErrorCode::NotFound, format!("there is no key {id}"))
             .with_hint("`wst key list` shows all"),
     )
+}
+
+/// Refuses while it is not known which keys a token needs.
+fn refuse_if_unknown(used: &KeyUse) -> Result<(), AppError> {
+    if used.locked.is_empty() {
+        return Ok(());
+    }
+    Err(AppError::new(
+        ErrorCode::Conflict,
+        format!(
+            "an old copy of the database was put back, and what {} ({}) need cannot be told while their workspaces are locked: put the right one back, or unlock them; nothing was changed",
+            counted(used.locked.len(), "live token"),
+            name_slots(&used.locked)
+        ),
+    )
+    .with_hint("`wst workspace unlock`"))
 }
 
 fn refuse_if_needed(

@@ -4,7 +4,12 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
-use tower_workspace_token::{authority::Rewrapped, error::Error, id::SlotKey};
+use tower_workspace_token::{
+    authority::Rewrapped,
+    error::{Error, ErrorKind},
+    id::SlotKey,
+};
+use tower_workspace_token_sqlite::SqliteStore;
 
 use super::{Access, Action};
 use crate::{
@@ -47,16 +52,15 @@ impl Action for KeyRewrap {
         let _turn = job.turn().await;
         let primary = app.authority().sealing_key_id();
         let slots = app.keys().store().live_slots().await.map_err(unavailable)?;
-        let (current, mut waiting): (Vec<_>, Vec<_>) = slots
-            .into_iter()
-            .partition(|slot| slot.sealed_with == Some(primary));
+        // All of them: a row that is sealed with the right key may hold a token where a digest is to be.
+        let mut waiting: Vec<_> = slots;
         let mut outcome = KeysRewrapped {
             primary: primary.to_string(),
             rewrapped: 0,
-            already_current: current.len(),
+            already_current: 0,
         };
         job.begin(waiting.len() as u64);
-        let mut failed = Vec::new();
+        let (mut failed, mut locked) = (Vec::new(), Vec::new());
         let mut running = JoinSet::new();
         loop {
             // Side by side, so that one commit serves many.
@@ -74,6 +78,7 @@ impl Action for KeyRewrap {
                 Ok(Rewrapped::Rewrapped) => outcome.rewrapped += 1,
                 Ok(Rewrapped::AlreadyCurrent) => outcome.already_current += 1,
                 Ok(Rewrapped::NoToken) => {}
+                Err(error) if error.kind() == ErrorKind::Locked => locked.push(slot),
                 Err(error) => {
                     tracing::error!(workspace = %slot.workspace, token = %slot.name, "cannot rewrap: {error}");
                     failed.push(slot);
@@ -91,9 +96,32 @@ impl Action for KeyRewrap {
                 ),
             ));
         }
+        if !locked.is_empty() {
+            return Err(AppError::new(
+                ErrorCode::Conflict,
+                format!(
+                    "{} rewrapped, and {} could not be, since an old copy of the database was put back and their workspaces are locked: {}; unlock those, then run it again",
+                    counted(outcome.rewrapped, "token"),
+                    locked.len(),
+                    name_slots(&locked)
+                ),
+            )
+            .with_hint("`wst workspace unlock`"));
+        }
+        let store = app.keys().store().clone();
+        tokio::task::spawn_blocking(move || forget_former_rows(&store))
+            .await
+            .map_err(anyhow::Error::from)??;
         tracing::info!(rewrapped = outcome.rewrapped, key = %primary, "tokens rewrapped");
         Ok(outcome)
     }
+}
+
+/// Empties the log beside the database, where rows are as they were before.
+fn forget_former_rows(store: &SqliteStore) -> anyhow::Result<()> {
+    let connection = store.connection()?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(())
 }
 
 async fn rewrap(app: App, slot: SlotKey) -> (SlotKey, Result<Rewrapped, Error>) {

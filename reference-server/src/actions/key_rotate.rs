@@ -1,5 +1,6 @@
-//! Taking new keys: from here on they sign and seal, and the former ones open what is there.
+//! Taking new keys: from here on they sign or seal, and the former ones open what is there.
 
+use clap::ValueEnum;
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,10 +12,23 @@ use tower_workspace_token::{
 use super::{Access, Action, KeyLines};
 use crate::{app::App, audit::Note, caller::Caller, db::DatabaseError, error::AppError, key_check};
 
-/// Adds a new key to each ring as its primary.
+/// Adds a new key to a ring as its primary; to both if none is named.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct KeyRotate {}
+pub(crate) struct KeyRotate {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ring: Option<Ring>,
+}
+
+/// Which of the two rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Ring {
+    /// The keys that tokens are encrypted with at rest
+    Sealing,
+    /// The keys that make tokens unforgeable
+    Signing,
+}
 
 impl Action for KeyRotate {
     type Outcome = KeyLines;
@@ -32,10 +46,14 @@ impl Action for KeyRotate {
         let _alone = app.lifecycle().write().await;
         let before = app.keys().read()?;
         let new = Keys::generate().map_err(anyhow::Error::from)?;
-        let keys = Keys {
-            signing: put_first(new.signing, &before.signing).map_err(anyhow::Error::from)?,
-            sealing: put_first(new.sealing, &before.sealing).map_err(anyhow::Error::from)?,
-        };
+        let rotates = |ring| self.ring.is_none_or(|chosen| chosen == ring);
+        let mut keys = before.clone();
+        if rotates(Ring::Signing) {
+            keys.signing = put_first(new.signing, &before.signing).map_err(anyhow::Error::from)?;
+        }
+        if rotates(Ring::Sealing) {
+            keys.sealing = put_first(new.sealing, &before.sealing).map_err(anyhow::Error::from)?;
+        }
         let used = key_check::used(&keys);
         app.keys().replace(app.authority(), keys)?;
         // After the file: a database that needs a key which is in no file would not open. If this does

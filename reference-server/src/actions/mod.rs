@@ -18,6 +18,7 @@ mod connection_end;
 mod connection_list;
 mod file;
 mod job_progress;
+mod key_check;
 mod key_list;
 mod key_retire;
 mod key_rewrap;
@@ -76,6 +77,7 @@ mod workspace_list;
 pub(crate) mod workspace_ref;
 mod workspace_show;
 mod workspace_unarchive;
+mod workspace_unlock;
 mod workspace_update;
 
 use std::future::Future;
@@ -101,10 +103,11 @@ pub(crate) use connection_end::ConnectionEnd;
 pub(crate) use connection_list::{ConnectionLine, ConnectionList};
 pub(crate) use file::{File, FileBytes};
 pub(crate) use job_progress::JobProgress;
+pub(crate) use key_check::KeyCheck;
 pub(crate) use key_list::{KeyLine, KeyLines, KeyList};
 pub(crate) use key_retire::KeyRetire;
 pub(crate) use key_rewrap::KeyRewrap;
-pub(crate) use key_rotate::KeyRotate;
+pub(crate) use key_rotate::{KeyRotate, Ring};
 pub(crate) use login_end::LoginEnd;
 pub(crate) use login_list::{LoginLine, LoginList};
 pub(crate) use me::Me;
@@ -156,6 +159,7 @@ pub(crate) use workspace_delete::WorkspaceDelete;
 pub(crate) use workspace_list::{WorkspaceLine, WorkspaceList};
 pub(crate) use workspace_show::{ShownWorkspace, WorkspaceShow};
 pub(crate) use workspace_unarchive::WorkspaceUnarchive;
+pub(crate) use workspace_unlock::WorkspaceUnlock;
 pub(crate) use workspace_update::WorkspaceUpdate;
 
 /// Something that a person does.

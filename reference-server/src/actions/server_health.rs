@@ -30,6 +30,7 @@ pub(crate) struct Health {
     pub(crate) database: DatabaseHealth,
     pub(crate) last_backup: Option<LastBackup>,
     pub(crate) keys: KeyHealth,
+    pub(crate) rollback_journal: Option<JournalHealth>,
     /// The effective options; none outside of a server.
     pub(crate) configuration: Vec<SettingLine>,
 }
@@ -55,6 +56,14 @@ pub(crate) struct KeyHealth {
     /// Ids, the primary first.
     pub(crate) signing: Vec<String>,
     pub(crate) sealing: Vec<String>,
+}
+
+/// The rollback journal, and what it keeps locked.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct JournalHealth {
+    pub(crate) file: String,
+    /// The ids of workspaces whose tokens came back with an old copy of the database.
+    pub(crate) locked: Vec<String>,
 }
 
 impl Action for ServerHealth {
@@ -98,6 +107,10 @@ impl Action for ServerHealth {
                 signing: names(ids.signing),
                 sealing: names(ids.sealing),
             },
+            rollback_journal: app.journal().map(|(path, guarded)| JournalHealth {
+                file: path.display().to_string(),
+                locked: guarded.locked().iter().map(ToString::to_string).collect(),
+            }),
             configuration: app.settings().to_vec(),
         })
     }

@@ -64,6 +64,7 @@ impl Action for TransferAccept {
         // Alone: no token is made meanwhile that the former owner sees and that is not regenerated.
         let _alone = app.lifecycle().write().await;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
+        app.refuse_if_locked(&id)?;
         change_hands(app, id, user).await?;
         let mut accepted = TransferAccepted {
             tokens: Vec::new(),

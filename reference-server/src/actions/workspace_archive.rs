@@ -54,6 +54,7 @@ impl Action for WorkspaceArchive {
             ));
         }
         let id = workspace.id;
+        app.refuse_if_locked(&id)?;
         // First the mark: if this is interrupted, the next start of the server goes on.
         app.database()
             .write(move |transaction| workspaces::archive(transaction, &id, time::now()))

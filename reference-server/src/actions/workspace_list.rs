@@ -31,6 +31,8 @@ pub(crate) struct WorkspaceLine {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) archived: bool,
+    /// None of its tokens is accepted until an administrator unlocks it.
+    pub(crate) locked: bool,
     /// How much waits for a person there.
     pub(crate) needs_you: u64,
     /// How many live connections there are.
@@ -78,6 +80,7 @@ impl Action for WorkspaceList {
             id: workspace.id.to_string(),
             name: workspace.name,
             archived: workspace.archived,
+            locked: app.is_locked(&workspace.id),
         };
         Ok(WorkspaceLines {
             workspaces: found.into_iter().map(line).collect(),

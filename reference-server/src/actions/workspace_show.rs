@@ -37,6 +37,8 @@ pub(crate) struct ShownWorkspace {
     pub(crate) description: String,
     pub(crate) protocol: Protocol,
     pub(crate) archived: bool,
+    /// An old copy of its tokens was put back, so that none is accepted until an administrator unlocks it.
+    pub(crate) locked: bool,
     pub(crate) created_at: String,
     pub(crate) mcp_url: String,
     /// What the caller may do there.
@@ -78,6 +80,7 @@ impl ShownWorkspace {
             description: workspace.description,
             protocol: workspace.protocol,
             archived: workspace.archived,
+            locked: app.is_locked(&workspace.id),
             created_at: workspace.created_at,
             role: role.unwrap_or(Role::Member),
         })

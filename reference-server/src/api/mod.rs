@@ -22,14 +22,15 @@ use crate::{
     actions::{
         Action, ActivityHours, AnswerTimesShow, ApprovalAnswer, ApprovalList, AttachmentShow,
         AuditList, BackupDownload, BackupWrite, Board, ConnectionEnd, ConnectionList, JobProgress,
-        KeyList, KeyRetire, KeyRewrap, KeyRotate, LoginEnd, LoginList, Me, MePassword, MeRename,
-        MemberList, MemberRemove, MemberSet, NeedsYou, RejectedUseHide, RejectedUses, RuleRemove,
-        ServerAudit, ServerHealth, SetupLink, TaskAdd, TaskAssign, TaskEdit, TaskList, TaskMove,
-        TaskReply, TaskSetStatus, TaskShow, TokenClients, TokenConfirmClient, TokenCreate,
-        TokenHistory, TokenInspect, TokenList, TokenReminders, TokenReplace, TokenRevoke,
-        TokenRotate, TokenTest, TransferAccept, TransferCancel, TransferOffer, TransferShow,
-        UserAdd, UserLink, UserList, UserPasswd, UserUpdate, WorkspaceArchive, WorkspaceCreate,
-        WorkspaceDelete, WorkspaceList, WorkspaceShow, WorkspaceUnarchive, WorkspaceUpdate,
+        KeyCheck, KeyList, KeyRetire, KeyRewrap, KeyRotate, LoginEnd, LoginList, Me, MePassword,
+        MeRename, MemberList, MemberRemove, MemberSet, NeedsYou, RejectedUseHide, RejectedUses,
+        RuleRemove, ServerAudit, ServerHealth, SetupLink, TaskAdd, TaskAssign, TaskEdit, TaskList,
+        TaskMove, TaskReply, TaskSetStatus, TaskShow, TokenClients, TokenConfirmClient,
+        TokenCreate, TokenHistory, TokenInspect, TokenList, TokenReminders, TokenReplace,
+        TokenRevoke, TokenRotate, TokenTest, TransferAccept, TransferCancel, TransferOffer,
+        TransferShow, UserAdd, UserLink, UserList, UserPasswd, UserUpdate, WorkspaceArchive,
+        WorkspaceCreate, WorkspaceDelete, WorkspaceList, WorkspaceShow, WorkspaceUnarchive,
+        WorkspaceUnlock, WorkspaceUpdate,
     },
     app::App,
     error::{AppError, ErrorCode},
@@ -53,6 +54,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     visitor.visit::<WorkspaceShow>();
     visitor.visit::<WorkspaceUpdate>();
     visitor.visit::<WorkspaceUnarchive>();
+    visitor.visit::<WorkspaceUnlock>();
     visitor.visit::<WorkspaceDelete>();
     visitor.visit::<TransferAccept>();
     visitor.visit::<TransferCancel>();
@@ -91,6 +93,7 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     visitor.visit::<RuleRemove>();
     visitor.visit::<KeyList>();
     visitor.visit::<KeyRotate>();
+    visitor.visit::<KeyCheck>();
     visitor.visit::<KeyRewrap>();
     visitor.visit::<KeyRetire>();
     visitor.visit::<JobProgress>();

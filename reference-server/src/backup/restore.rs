@@ -18,7 +18,8 @@ use rusqlite::{Connection, Transaction};
 use serde::Serialize;
 use tower_workspace_token::{
     clock::{Clock as _, SystemClock},
-    id::WorkspaceId,
+    id::{SlotKey, WorkspaceId},
+    store::journal::RollbackJournal,
 };
 use tower_workspace_token_sqlite::{
     MergedSlots, OpenErrorKind, Options, Provenance, SqliteStore, merge_slots,
@@ -32,6 +33,7 @@ use crate::{
     db::{self, Database, DatabaseError, meta},
     error::{AppError, ErrorCode},
     key_check,
+    rollback::{self, JournalChoice},
     text::counted,
     time, workspaces,
 };
@@ -42,6 +44,8 @@ pub(crate) struct Restore {
     pub(crate) file: PathBuf,
     pub(crate) data_dir: PathBuf,
     pub(crate) keys: KeySource,
+    /// Which journal knows how far the tokens have come.
+    pub(crate) rollback_journal: JournalChoice,
     /// A database that is there may be set aside.
     pub(crate) may_replace: bool,
     /// Tokens of which nobody knows whether they were rotated since may go on.
@@ -62,6 +66,8 @@ pub(crate) struct Restored {
     pub(crate) set_aside: Option<PathBuf>,
     /// The database that was there could not be read, so that nothing was taken over from it.
     pub(crate) lost_current: bool,
+    /// The journal that the backup knows of, and that is not there: nothing watches over the tokens any longer.
+    pub(crate) forgotten_journal: Option<PathBuf>,
 }
 
 /// A workspace that the backup does not have.
@@ -80,6 +86,8 @@ pub(crate) struct EndedTokens {
     pub(crate) lost: usize,
     /// Nobody knows whether they were rotated after the backup was made.
     pub(crate) unvouched: usize,
+    /// The rollback journal knows that they were rotated or revoked after the backup was made.
+    pub(crate) superseded: usize,
 }
 
 impl Restore {
@@ -123,7 +131,9 @@ impl Restore {
         // First the copy, so that the database which is there is not touched for one that is no good.
         let (store, database) = open_copy(&staging)?;
         let current = Current::find(data_dir)?;
-        let restored = self.prepare(&store, current.path(), data_dir)?;
+        let journal = open_journal(&current, &store, &self.rollback_journal)?;
+        let Journal { found, forgotten } = journal;
+        let restored = self.prepare(&store, current.path(), found.as_ref(), data_dir)?;
         drop(database);
         drop(store);
         File::open(&staging)
@@ -133,9 +143,16 @@ impl Restore {
         data_dir
             .adopt_staging()
             .context("cannot put the restored database into its place")?;
+        if let Some((_, journal)) = found {
+            // Not before: until then the database that was there is the one that the journal goes with.
+            raise_to_floors(data_dir, journal).context(
+                "the database is restored, and the rollback journal is not up to date: start the server, and run `wst workspace unlock` for each workspace that it says is locked",
+            )?;
+        }
         Ok(Restored {
             set_aside,
             lost_current: matches!(current, Current::Unreadable),
+            forgotten_journal: forgotten,
             ..restored
         })
     }
@@ -145,6 +162,7 @@ impl Restore {
         &self,
         store: &SqliteStore,
         current: Option<&Path>,
+        journal: Option<&(PathBuf, RollbackJournal)>,
         data_dir: &DataDir,
     ) -> Result<Restored, AppError> {
         let mut copy = store.connection().map_err(anyhow::Error::from)?;
@@ -158,25 +176,33 @@ impl Restore {
             .map(|workspace| (workspace.id, workspace.archived))
             .collect();
         let mut ended = EndedTokens::default();
-        let slots = merge_slots(&mut copy, current, SystemClock.now(), |key, provenance| {
+        let judge = |key: &SlotKey, generation, provenance| {
+            let floor = journal.and_then(|(_, journal)| journal.floor(key));
+            let reached = floor.map(|floor| generation >= floor.generation);
+            let is_vouched_for = provenance == Provenance::CurrentDatabase || reached == Some(true);
             let reason = match is_archived.get(&key.workspace) {
                 None => &mut ended.lost,
                 Some(true) => &mut ended.archived,
-                Some(false) if self.keep_tokens || provenance == Provenance::CurrentDatabase => {
-                    return true;
-                }
+                Some(false) if reached == Some(false) => &mut ended.superseded,
+                Some(false) if self.keep_tokens || is_vouched_for => return true,
                 Some(false) => &mut ended.unvouched,
             };
             *reason += 1;
             false
-        })
-        .map_err(|error| anyhow!(error).context("cannot merge the tokens"))?;
+        };
+        let slots = merge_slots(&mut copy, current, SystemClock.now(), judge)
+            .map_err(|error| anyhow!(error).context("cannot merge the tokens"))?;
         let lost = match current {
             None => Vec::new(),
             Some(current) => take_over(&mut copy, current, &slots)
                 .context("cannot take over what was changed since the backup")?,
         };
         finish(&mut copy, made_at, &slots, lost.len())?;
+        // Before the database is in its place: one that is killed in between has its journal all the same.
+        match journal {
+            Some((path, journal)) => rollback::remember(&copy, path, journal.id())?,
+            None => rollback::forget(&copy)?,
+        }
         check_keys(&copy, &self.keys, data_dir)?;
         Ok(Restored {
             made_at: time::rfc3339(made_at),
@@ -186,6 +212,7 @@ impl Restore {
             ended,
             set_aside: None,
             lost_current: false,
+            forgotten_journal: None,
         })
     }
 }
@@ -255,6 +282,45 @@ impl Current {
     }
 }
 
+/// The journal that knows how far the tokens have come.
+struct Journal {
+    found: Option<(PathBuf, RollbackJournal)>,
+    /// One that the backup alone knows of, and that is not there.
+    forgotten: Option<PathBuf>,
+}
+
+/// Opens the journal that was named, or that the database was used with which is there, or else the backup.
+fn open_journal(
+    current: &Current,
+    backup: &SqliteStore,
+    choice: &JournalChoice,
+) -> Result<Journal, AppError> {
+    let current = current.path().map(Connection::open).transpose();
+    let current = current.context("cannot look at the database that is there")?;
+    let backup = backup.connection().map_err(anyhow::Error::from)?;
+    let found = rollback::open_for_restore(current.as_ref(), &backup, choice)?;
+    let known = rollback::known_path(&backup)?;
+    Ok(Journal {
+        forgotten: known.filter(|_| found.is_none()),
+        found,
+    })
+}
+
+/// Ends, in the restored database, what the journal knows to have ended.
+fn raise_to_floors(data_dir: &DataDir, journal: RollbackJournal) -> anyhow::Result<()> {
+    let (store, _database) = open_copy(&data_dir.database())?;
+    let guarded = rollback::compare(&store, journal)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(async {
+        for workspace in guarded.locked() {
+            guarded
+                .unlock(&workspace, SystemClock.now(), Some("restore"))
+                .await?;
+        }
+        Ok(())
+    })
+}
+
 /// Opens the copy as a server would, which brings it to this version.
 fn open_copy(path: &Path) -> Result<(SqliteStore, Database), AppError> {
     let store = Options::new(path).exclusive().open().map_err(|error| {
@@ -293,7 +359,9 @@ fn take_over(
          DELETE FROM main.members
          WHERE workspace IN (SELECT id FROM present.workspaces)
              AND user IN (SELECT id FROM present.users)
-             AND (workspace, user) NOT IN (SELECT workspace, user FROM present.members);",
+             AND (workspace, user) NOT IN (SELECT workspace, user FROM present.members);
+         INSERT INTO main.meta (key, value) SELECT key, value FROM present.meta WHERE key = 'seal'
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value;",
     )?;
     if slots.live_of_backup == 0 {
         // No row is left that needs the keys of then.

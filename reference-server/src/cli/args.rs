@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    actions::Reason,
+    actions::{Reason, Ring},
     config::{GlobalOptions, ServerOptions},
+    rollback::JournalChoice,
 };
 
 /// Workspaces, their tokens, and the tasks of agents and people.
@@ -42,7 +43,7 @@ pub(super) enum Command {
     Audit(AuditCommand),
     /// Show the link again with which the first account is made
     SetupLink,
-    /// List, rotate, rewrap and retire the keys that tokens are signed and sealed with
+    /// List, check, rotate, rewrap, retire and export the keys that tokens are signed and sealed with
     #[command(subcommand)]
     Key(KeyCommand),
     /// Write a backup of everything but the keys, also while the server runs
@@ -113,6 +114,10 @@ pub(super) struct RestoreCommand {
     /// The file with the keys [default: in the data directory]
     #[arg(long, env = "WST_KEY_FILE", value_name = "FILE")]
     pub(super) key_file: Option<PathBuf>,
+    /// The rollback journal: tokens that it knows to be current go on, and all others end [default: the one of
+    /// the database that is there]
+    #[arg(long, env = "WST_ROLLBACK_JOURNAL", value_name = "FILE")]
+    pub(super) rollback_journal: Option<JournalChoice>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -198,7 +203,25 @@ pub(super) enum KeyCommand {
     /// List the keys, and how many live tokens need each
     List,
     /// Add a new signing key and a new sealing key, which are used from here on
-    Rotate,
+    Rotate {
+        /// Add one to this ring only
+        #[arg(long)]
+        ring: Option<Ring>,
+    },
+    /// Open every live token, and end with exit code 1 if one lacks a key
+    Check {
+        /// See whether this copy of the key file holds all keys that are needed, too
+        #[arg(long, value_name = "FILE")]
+        copy: Option<PathBuf>,
+    },
+    /// Write a copy of the key file, for a safe place
+    Export {
+        /// The file to write, outside of the data directory; `-` is standard output, for a program that encrypts it
+        file: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+    },
     /// Seal every live token with the newest key; all of them stay valid
     Rewrap,
     /// Take a former key that no live token needs out of the key file, for good
@@ -218,13 +241,15 @@ pub(super) enum WorkspaceCommand {
     /// List all workspaces
     List,
     /// Archive a workspace: all of its tokens end, and it gets no new ones
-    Archive(ArchivedWorkspace),
+    Archive(WorkspaceArgument),
     /// Take an archived workspace back; its tokens stay dead
-    Unarchive(ArchivedWorkspace),
+    Unarchive(WorkspaceArgument),
+    /// Unlock a workspace whose tokens came back with an old copy of the database; those tokens end
+    Unlock(WorkspaceArgument),
 }
 
 #[derive(Args, Debug)]
-pub(super) struct ArchivedWorkspace {
+pub(super) struct WorkspaceArgument {
     /// Its id or name
     #[arg(value_name = "WORKSPACE", required_unless_present = "workspace")]
     id_or_name: Option<String>,
@@ -362,7 +387,7 @@ fn reason(word: &str) -> Result<Reason, String> {
     })
 }
 
-impl ArchivedWorkspace {
+impl WorkspaceArgument {
     pub(super) fn into_reference(self) -> String {
         // One of the two is there, or the command line is refused.
         self.id_or_name.or(self.workspace).unwrap_or_default()

@@ -76,6 +76,7 @@ pub(super) fn restore(
 ) -> Result<(), AppError> {
     let server = ServerOptions {
         key_file: command.key_file,
+        rollback_journal: command.rollback_journal,
         ..ServerOptions::from_variables()?
     };
     let settings = Settings::settle(global, server)?;
@@ -86,6 +87,7 @@ pub(super) fn restore(
         file: command.file,
         data_dir: settings.data_dir,
         keys: settings.keys,
+        rollback_journal: settings.at_rest.rollback_journal,
         may_replace: command.force,
         keep_tokens: command.keep_tokens,
     };
@@ -132,6 +134,12 @@ fn advise(output: Output, restored: &Restored, keep_tokens: bool) {
     if restored.lost_current {
         output.advice("it could not be read, so nothing was taken over from it");
     }
+    if let Some(path) = &restored.forgotten_journal {
+        output.advice(&format!(
+            "no rollback journal is in use from here on: the backup knows of {}, which is not there; name it with --rollback-journal, or begin a new one so",
+            path.display()
+        ));
+    }
     if !restored.lost.is_empty() {
         output.advice(&format!(
             "not in the backup, and gone from here with all that is in them: {} ({}); the database that was there has them",
@@ -158,6 +166,11 @@ fn advise(output: Output, restored: &Restored, keep_tokens: bool) {
             ended.archived,
             "ended, since their workspaces are archived in the backup",
             "",
+        ),
+        (
+            ended.superseded,
+            "ended, since the rollback journal knows that they were rotated or revoked after the backup",
+            "; `wst token create` makes new ones",
         ),
         (
             ended.unvouched,

@@ -16,7 +16,7 @@ use crate::{
         Inspection, LastUsed, Secret, ShownMessage, TaskAdd, TaskAssign, TaskChanged, TaskList,
         TaskReply, TaskSetStatus, TaskShow, TaskShown, TokenCreate, TokenInspect, TokenLine,
         TokenList, TokenRevoke, TokenRotate, WorkspaceArchive, WorkspaceCreate, WorkspaceLine,
-        WorkspaceList, WorkspaceShow, WorkspaceUnarchive,
+        WorkspaceList, WorkspaceShow, WorkspaceUnarchive, WorkspaceUnlock,
     },
     error::{AppError, ErrorCode},
     tasks::TaskCard,
@@ -87,6 +87,21 @@ impl Run for WorkspaceCommand {
                     }
                     output.plain("taken back\n")?;
                     output.advice("it has no token: `wst token create` makes one");
+                    Ok(())
+                })
+            }
+            Self::Unlock(workspace) => {
+                let id = workspace.into_reference();
+                let unlocked = runner.call(WorkspaceUnlock { id }).await?;
+                output.outcome(&unlocked, |output, unlocked| {
+                    if unlocked.was_unlocked {
+                        return output.plain("it was not locked; nothing was changed\n");
+                    }
+                    output.plain(&format!(
+                        "unlocked; {} ended\n",
+                        counted(unlocked.tokens_ended, "token")
+                    ))?;
+                    output.advice("`wst token create` makes new ones; tasks and messages are those of the old copy");
                     Ok(())
                 })
             }

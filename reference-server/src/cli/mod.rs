@@ -78,8 +78,10 @@ fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
 fn serve(global: &GlobalOptions, server: ServerOptions) -> Result<(), AppError> {
     let settings = Settings::settle(global, server)?;
     logging::start(&settings.log)?;
+    hardening::log_key_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_park(hardening::wipe_dead_stack)
         .build()
         .map_err(anyhow::Error::from)?;
     let served = runtime.block_on(serve::run(settings));

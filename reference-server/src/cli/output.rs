@@ -50,6 +50,11 @@ impl Output {
         print(text.as_bytes())
     }
 
+    /// Prints bytes as they are.
+    pub(super) fn bytes(self, bytes: &[u8]) -> Result<(), AppError> {
+        print(bytes)
+    }
+
     /// Tells what to do next.
     pub(super) fn advice(self, text: &str) {
         // Advice that nobody can read is no reason to fail.

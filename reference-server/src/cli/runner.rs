@@ -1,13 +1,18 @@
 //! Whom a command asks: the server that holds the data directory, or nobody but itself.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
+use workspace_token_key_memory::hold;
 
 use super::progress::Progress;
 use crate::{
     actions::{Action, JobProgress},
     app::App,
+    at_rest::AtRest,
     caller::Caller,
     control::ControlClient,
     data_dir::{DataDir, DataDirLock, keys::KeySource},
@@ -66,8 +71,23 @@ impl Runner {
                 ),
             ));
         }
-        let keys = keys.read(data_dir)?;
-        Ok(Self::Direct(App::open(data_dir, lock, keys, None).await?))
+        let keys = hold(|| keys.read(data_dir))?;
+        // What a variable says is for the server: a command does as the server did.
+        let as_before = AtRest::default();
+        Ok(Self::Direct(
+            App::open(data_dir, lock, keys, None, &as_before).await?,
+        ))
+    }
+
+    /// Returns where the data directory is.
+    pub(super) fn data_dir(&self) -> PathBuf {
+        match self {
+            Self::Direct(app) => {
+                let database = app.keys().store().path();
+                database.parent().unwrap_or(database).to_owned()
+            }
+            Self::Server(_, data_dir) => data_dir.path().to_owned(),
+        }
     }
 
     pub(super) async fn call<A: Action<Outcome: DeserializeOwned>>(

@@ -72,7 +72,8 @@ pub(super) async fn keys(
 }
 
 pub(super) async fn rotate(State(app): State<App>, person: LoggedIn) -> PageResult {
-    app.perform(KeyRotate {}, &person.caller()).await?;
+    app.perform(KeyRotate { ring: None }, &person.caller())
+        .await?;
     Ok(Redirect::to("/admin/keys?done=keys-rotated").into_response())
 }
 

@@ -58,6 +58,7 @@ pub(super) struct WorkspaceBar {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) is_archived: bool,
+    pub(super) is_locked: bool,
     pub(super) is_owner: bool,
     /// How much waits for a person.
     pub(super) needs: u64,
@@ -88,6 +89,7 @@ impl WorkspaceBar {
             id: info.id.to_string(),
             name: info.name.clone(),
             is_archived: info.archived,
+            is_locked: app.is_locked(&info.id),
             is_owner: role == Role::Owner,
             needs,
             offered_by: for_them.map(|transfer| transfer.by_name),

@@ -26,6 +26,7 @@ use tower_workspace_token::{
 use zeroize::Zeroizing;
 
 use super::{DataDir, create_private};
+use crate::error::{AppError, ErrorCode};
 
 /// Where the keys are.
 #[derive(Debug)]
@@ -65,7 +66,21 @@ impl KeySource {
     pub(crate) fn read(&self, data_dir: &DataDir) -> anyhow::Result<OpenKeys> {
         let file = self.file(data_dir);
         let keys = file.read()?;
+        if !file.is_given {
+            // Whoever put it there may have been killed before its name was kept: no token may come under
+            // a key that a power failure takes back.
+            file.keep()?;
+        }
         Ok(OpenKeys { file, keys })
+    }
+
+    /// Reads the keys of a file to copy or compare them: nothing is signed or sealed with them, so it does not
+    /// matter whose it is.
+    pub(crate) fn read_copy(path: &Path) -> anyhow::Result<Keys> {
+        let context = || format!("cannot read the key file {}", path.display());
+        let file = File::open(path).with_context(context)?;
+        let text = read_bounded(file).with_context(context)?;
+        parse(&text).with_context(context)
     }
 
     /// Returns the file that the keys are in, or would be.
@@ -103,12 +118,24 @@ impl KeyFile {
         parse(&text.with_context(context)?).with_context(context)
     }
 
-    /// Puts a file with `keys` in the place of this one: whole or not at all, whenever the power fails.
+    /// Puts a file with `keys` in the place of this one, whole or not at all; until [`keep`](Self::keep) has
+    /// succeeded, a power failure may bring this one back.
     pub(crate) fn replace(&self, keys: &Keys) -> anyhow::Result<()> {
         self.check_ours()?;
         replace_file(&self.path, render(keys).as_bytes()).with_context(|| {
             format!(
-                "cannot write the key file {}; nothing was changed",
+                "cannot write the key file {}, which is as it was",
+                self.path.display()
+            )
+        })
+    }
+
+    /// Makes sure that the file that is there outlives a power failure.
+    pub(crate) fn keep(&self) -> anyhow::Result<()> {
+        let sync = || File::open(directory_of(&self.path))?.sync_all();
+        sync().with_context(|| {
+            format!(
+                "the key file {} was written, but a power failure may bring the one before it back: look after the disk, then try again",
                 self.path.display()
             )
         })
@@ -132,10 +159,6 @@ impl KeyFile {
 }
 
 fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let unfinished = path.with_extension("keys.new");
     let _ = fs::remove_file(&unfinished);
     let write = || -> io::Result<()> {
@@ -146,8 +169,44 @@ fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
     };
     write().inspect_err(|_| {
         let _ = fs::remove_file(&unfinished);
-    })?;
-    File::open(directory)?.sync_all()
+    })
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Writes a copy of the keys for a safe place, which the data directory is not.
+pub(crate) fn export_to(
+    keys: &Keys,
+    path: &Path,
+    data_dir: &Path,
+    force: bool,
+) -> Result<(), AppError> {
+    let folder = path.parent().unwrap_or(path);
+    let folder = fs::canonicalize(folder)
+        .with_context(|| format!("there is no directory {}", folder.display()))?;
+    if folder.starts_with(fs::canonicalize(data_dir).context("there is no data directory")?) {
+        return Err(AppError::invalid(
+            "a copy in the data directory would be lost with it: name a file elsewhere",
+        ));
+    }
+    if path.try_exists().context("cannot look at the file")? && !force {
+        return Err(AppError::new(
+            ErrorCode::AlreadyExists,
+            format!(
+                "{} is there already: give --force to replace it",
+                path.display()
+            ),
+        ));
+    }
+    replace_file(path, render(keys).as_bytes())
+        .and_then(|()| File::open(directory_of(path))?.sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
 }
 
 fn create(data_dir: &DataDir) -> anyhow::Result<Keys> {
@@ -170,7 +229,7 @@ fn write(data_dir: &DataDir, path: &Path, keys: &Keys) -> io::Result<()> {
     data_dir.sync()
 }
 
-fn render(keys: &Keys) -> Zeroizing<String> {
+pub(crate) fn render(keys: &Keys) -> Zeroizing<String> {
     let lines = keys.signing.iter().count() + keys.sealing.iter().count();
     // Enough for all of it, so that the text does not move while it grows.
     let mut text = Zeroizing::new(String::with_capacity(HEAD.len() + lines * LINE));
@@ -195,12 +254,17 @@ fn render_ring<'a>(text: &mut String, ring: &str, keys: impl Iterator<Item = &'a
 /// Reads a file that others must not be able to read.
 ///
 /// `is_given` says that somebody hands it over, and so may have to let our group read it.
-pub(crate) fn read_private(mut file: File, is_given: bool) -> anyhow::Result<Zeroizing<String>> {
+pub(crate) fn read_private(file: File, is_given: bool) -> anyhow::Result<Zeroizing<String>> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         bail!("it is not a file");
     }
     check_mode(metadata.permissions().mode(), metadata.uid(), is_given)?;
+    read_bounded(file)
+}
+
+fn read_bounded(mut file: File) -> anyhow::Result<Zeroizing<String>> {
+    let metadata = file.metadata()?;
     if metadata.len() > MAX_LENGTH {
         bail!("it is too long for a key file");
     }
@@ -227,7 +291,7 @@ fn check_mode(mode: u32, owner: u32, is_given: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn parse(text: &str) -> anyhow::Result<Keys> {
+pub(crate) fn parse(text: &str) -> anyhow::Result<Keys> {
     let (mut signing, mut sealing) = (Ring::default(), Ring::default());
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {

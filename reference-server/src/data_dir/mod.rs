@@ -45,13 +45,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Opens the directory, and makes it where there is none: for `serve` alone.
     pub(crate) fn open_or_create(path: &Path) -> anyhow::Result<Self> {
-        if !path.exists() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(OWNER_ONLY)
-                .create(path)
-                .with_context(|| format!("cannot make the data directory {}", path.display()))?;
-        }
+        make(path).with_context(|| format!("cannot make the data directory {}", path.display()))?;
         let data_dir = Self::open_existing(path)?;
         data_dir.claim()?;
         data_dir.write_gitignore()?;
@@ -111,7 +105,7 @@ impl DataDir {
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             let name = name.to_string_lossy();
-            let is_ours = [LOCK, KEYS, CONTROL, GITIGNORE, SETUP_LINK, "lost+found"]
+            let is_ours = [LOCK, KEY_FILE, CONTROL, GITIGNORE, SETUP_LINK, "lost+found"]
                 .contains(&name.as_ref())
                 || [BENCH, DATABASE]
                     .iter()
@@ -147,7 +141,7 @@ impl DataDir {
     }
 
     pub(crate) fn key_file(&self) -> PathBuf {
-        self.path.join(KEYS)
+        self.path.join(KEY_FILE)
     }
 
     pub(crate) fn setup_link(&self) -> PathBuf {
@@ -240,6 +234,38 @@ impl DataDir {
     }
 }
 
+/// Makes the directory, and those above it that are missing, where there is none, and makes sure that its name
+/// outlives a power failure: what is in a directory without a name is lost with it.
+fn make(path: &Path) -> std::io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let is_missing = |ancestor: &&Path| !ancestor.exists();
+    let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+    if !missing.is_empty() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(OWNER_ONLY)
+            .create(&path)?;
+    }
+    // Its own name each time: whoever made it may have been killed before it was kept.
+    let above = missing.iter().skip(1).copied();
+    for directory in std::iter::once(path.as_path()).chain(above) {
+        sync_name(directory)?;
+    }
+    Ok(())
+}
+
+fn sync_name(path: &Path) -> std::io::Result<()> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    match File::open(parent) {
+        Ok(parent) => parent.sync_all(),
+        // Somebody else has made the directory for us, in a place that is not ours to look into.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Returns whether the directory at `path` holds a file called `name`; fails if nobody lets us know.
 fn is_there(path: &Path, name: &str) -> Result<bool, AppError> {
     match fs::metadata(path.join(name)) {
@@ -285,7 +311,8 @@ const CONTROL: &str = "control.sock";
 const DATABASE: &str = "workspaces.db";
 const DOWNLOAD: &str = "workspaces.db.download";
 const GITIGNORE: &str = ".gitignore";
-const KEYS: &str = "workspaces.keys";
+/// What the key file is called, here and as a credential.
+pub(crate) const KEY_FILE: &str = "workspaces.keys";
 const LOCK: &str = "lock";
 const SETUP_LINK: &str = "setup-link";
 const STAGING: &str = "workspaces.db.restoring";

@@ -11,6 +11,13 @@ pub(crate) const PUBLIC_URL: &str = "public_url";
 /// The MCP domain that the last server was told to show, if any.
 pub(crate) const MCP_DOMAIN: &str = "mcp_domain";
 
+/// What of a token is sealed, if that was ever chosen.
+pub(crate) const SEAL: &str = "seal";
+
+/// Where the rollback journal is that the database was last used with, and its id.
+pub(crate) const ROLLBACK_JOURNAL: &str = "rollback_journal";
+pub(crate) const ROLLBACK_JOURNAL_ID: &str = "rollback_journal_id";
+
 /// That the database is a demo's: which workspace is, once it is filled.
 pub(crate) const DEMO: &str = "demo";
 

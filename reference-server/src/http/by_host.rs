@@ -259,6 +259,7 @@ mod tests {
     use crate::{
         addresses::DEFAULT_LISTEN,
         app::App,
+        at_rest::AtRest,
         data_dir::{DataDir, keys::KeySource},
         limits::Limits,
     };
@@ -279,7 +280,7 @@ mod tests {
             let lock = data_dir.try_lock().unwrap().unwrap();
             let keys = KeySource::DataDir.read_or_create(&data_dir).unwrap();
             let addresses = Addresses::new(DEFAULT_LISTEN, false, None, None);
-            let app = App::open(&data_dir, lock, keys, Some(addresses)).await;
+            let app = App::open(&data_dir, lock, keys, Some(addresses), &AtRest::default()).await;
             let mut arrivals = Arrivals::on_loopback();
             change(&mut arrivals);
             Self {

@@ -40,6 +40,13 @@ enum RequestScheme {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TrustedProxy(IpNet);
 
+impl TrustedProxy {
+    /// Returns whether `address`, in its canonical form, is one of these.
+    pub(crate) fn is(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
 /// Which headers trusted proxies set.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -115,7 +122,7 @@ impl Arrivals {
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.proxies.iter().any(|proxy| proxy.0.contains(&address))
+        self.proxies.iter().any(|proxy| proxy.is(address))
     }
 
     fn own_scheme(&self) -> RequestScheme {

@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, IoSlice},
+    net::SocketAddr,
     num::NonZeroU32,
     pin::Pin,
     sync::Arc,
@@ -18,15 +19,19 @@ use tokio::{
 };
 use tower_workspace_token::serve::Listener;
 
+use super::shares::{Share, Shares};
 use crate::metrics::{self, Limit, OpenConnection};
 
-/// A listener that has so many connections at a time; who comes then waits to be accepted.
+/// A listener that has so many connections at a time, of which each source may have some: who comes when
+/// there are no more waits to be accepted, and who has its share already is hung up on.
 #[derive(Debug)]
 pub(crate) struct Bounded<L> {
     inner: L,
     name: &'static str,
     places: Arc<Semaphore>,
+    shares: Shares,
     told: Option<Instant>,
+    told_of_source: Option<Instant>,
 }
 
 /// A connection that has a place and is counted for as long as it is there.
@@ -38,11 +43,12 @@ pub(crate) struct BoundedIo<I> {
     is_stalled: bool,
     _open: OpenConnection,
     _place: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 impl<L> Bounded<L> {
     /// Counts under `name`.
-    pub(crate) fn new(inner: L, name: &'static str, most: NonZeroU32) -> Self {
+    pub(crate) fn new(inner: L, name: &'static str, most: NonZeroU32, shares: Shares) -> Self {
         let most = usize::try_from(most.get()).map_or(Semaphore::MAX_PERMITS, |most| {
             most.min(Semaphore::MAX_PERMITS)
         });
@@ -50,7 +56,9 @@ impl<L> Bounded<L> {
             inner,
             name,
             places: Arc::new(Semaphore::new(most)),
+            shares,
             told: None,
+            told_of_source: None,
         }
     }
 
@@ -67,31 +75,59 @@ impl<L> Bounded<L> {
     /// Says that the listener is full, at most once a minute.
     fn tell(&mut self) {
         metrics::limited(Limit::Connections);
-        let now = Instant::now();
-        if self.told.is_none_or(|told| now - told >= TELL_AGAIN) {
-            self.told = Some(now);
+        if is_time(&mut self.told) {
             tracing::warn!(
                 listener = self.name,
                 "as many connections are open as may be: new ones wait until one closes"
             );
         }
     }
+
+    /// Says that a source has its share, at most once a minute.
+    fn tell_of(&mut self, peer: SocketAddr) {
+        metrics::limited(Limit::ConnectionsPerSource);
+        if is_time(&mut self.told_of_source) {
+            tracing::warn!(
+                listener = self.name,
+                source = %peer.ip().to_canonical(),
+                "one source has as many connections open as it may: it is hung up on"
+            );
+        }
+    }
 }
 
-impl<L: Listener> Listener for Bounded<L> {
-    type Io = BoundedIo<L::Io>;
-    type Peer = L::Peer;
+/// Returns whether something is to be said again, and notes that it is.
+fn is_time(told: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    let is_time = told.is_none_or(|told| now - told >= TELL_AGAIN);
+    if is_time {
+        *told = Some(now);
+    }
+    is_time
+}
 
-    async fn accept(&mut self) -> io::Result<(Self::Io, L::Peer)> {
+impl<L: Listener<Peer = SocketAddr>> Listener for Bounded<L> {
+    type Io = BoundedIo<L::Io>;
+    type Peer = SocketAddr;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, SocketAddr)> {
         // First a place: what is not accepted costs the process nothing.
         let place = self.place().await;
-        let (inner, peer) = self.inner.accept().await?;
+        let (inner, peer, share) = loop {
+            let (inner, peer) = self.inner.accept().await?;
+            match self.shares.take(peer.ip()) {
+                Some(share) => break (inner, peer, share),
+                // It is not left to wait: those behind it are of others.
+                None => self.tell_of(peer),
+            }
+        };
         let io = BoundedIo {
             inner,
             stalled: None,
             is_stalled: false,
             _open: OpenConnection::new(self.name),
             _place: place,
+            _share: share,
         };
         Ok((io, peer))
     }

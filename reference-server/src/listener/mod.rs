@@ -6,10 +6,12 @@
 //! | `certificate` | the certificate's files, read again when they change |
 //! | `tls` | handshakes, beside the loop that accepts |
 //! | `bounded` | bounds how many connections there are, and cuts off who does not read |
+//! | `shares` | bounds how many of them one source may have |
 
 pub(crate) mod bounded;
 pub(crate) mod certificate;
 pub(crate) mod exposure;
+pub(crate) mod shares;
 pub(crate) mod tls;
 
 use std::{net::SocketAddr, sync::Arc};

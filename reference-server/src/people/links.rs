@@ -8,7 +8,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use secrecy::SecretString;
 
-use super::{UserId, secret};
+use super::{
+    UserId,
+    logins::{CLOCK_SKEW, millis},
+    secret,
+};
 use crate::db::DatabaseError;
 
 /// What a link is for.
@@ -28,7 +32,7 @@ pub(crate) const PASSWORD_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60)
 /// Makes the setup link's secret; the one before no longer holds.
 pub(crate) fn make_setup(connection: &Connection, now: i64) -> anyhow::Result<SecretString> {
     delete(connection, Purpose::Setup, None)?;
-    make(connection, Purpose::Setup, None, SETUP_LIFETIME, now)
+    make(connection, Purpose::Setup, None, now)
 }
 
 /// Makes the secret of a link for `user`; the one before no longer holds.
@@ -38,13 +42,7 @@ pub(crate) fn make_password(
     now: i64,
 ) -> anyhow::Result<SecretString> {
     delete(connection, Purpose::Password, Some(user))?;
-    make(
-        connection,
-        Purpose::Password,
-        Some(user),
-        PASSWORD_LIFETIME,
-        now,
-    )
+    make(connection, Purpose::Password, Some(user), now)
 }
 
 /// Returns whether the link with this secret still holds.
@@ -55,9 +53,14 @@ pub(crate) fn holds(
     now: i64,
 ) -> Result<bool, DatabaseError> {
     let mut statement = connection.prepare_cached(
-        "SELECT 1 FROM links WHERE secret_hash = ?1 AND purpose = ?2 AND expires_at > ?3",
+        "SELECT 1 FROM links WHERE secret_hash = ?1 AND purpose = ?2 AND expires_at > ?3 AND expires_at <= ?4",
     )?;
-    Ok(statement.exists(params![secret::hash(secret), purpose.as_str(), now])?)
+    Ok(statement.exists(params![
+        secret::hash(secret),
+        purpose.as_str(),
+        now,
+        purpose.latest(now)
+    ])?)
 }
 
 /// Uses the setup link up; returns whether it held.
@@ -67,8 +70,8 @@ pub(crate) fn take_setup(
     now: i64,
 ) -> Result<bool, DatabaseError> {
     let taken = connection.execute(
-        "DELETE FROM links WHERE secret_hash = ?1 AND purpose = 'setup' AND expires_at > ?2",
-        params![secret::hash(secret), now],
+        "DELETE FROM links WHERE secret_hash = ?1 AND purpose = 'setup' AND expires_at > ?2 AND expires_at <= ?3",
+        params![secret::hash(secret), now, Purpose::Setup.latest(now)],
     )?;
     Ok(taken > 0)
 }
@@ -80,12 +83,12 @@ pub(crate) fn take_password(
     now: i64,
 ) -> Result<Option<UserId>, DatabaseError> {
     let mut statement = connection.prepare_cached(
-        "DELETE FROM links WHERE secret_hash = ?1 AND purpose = 'password' AND expires_at > ?2
+        "DELETE FROM links WHERE secret_hash = ?1 AND purpose = 'password'
+           AND expires_at > ?2 AND expires_at <= ?3
          RETURNING user",
     )?;
-    let user = statement.query_row(params![secret::hash(secret), now], |row| {
-        row.get::<_, String>(0)
-    });
+    let values = params![secret::hash(secret), now, Purpose::Password.latest(now)];
+    let user = statement.query_row(values, |row| row.get::<_, String>(0));
     Ok(user.optional()?.map(UserId::new))
 }
 
@@ -96,11 +99,11 @@ pub(crate) fn owner(
     now: i64,
 ) -> Result<Option<UserId>, DatabaseError> {
     let mut statement = connection.prepare_cached(
-        "SELECT user FROM links WHERE secret_hash = ?1 AND purpose = 'password' AND expires_at > ?2",
+        "SELECT user FROM links WHERE secret_hash = ?1 AND purpose = 'password'
+           AND expires_at > ?2 AND expires_at <= ?3",
     )?;
-    let user = statement.query_row(params![secret::hash(secret), now], |row| {
-        row.get::<_, String>(0)
-    });
+    let values = params![secret::hash(secret), now, Purpose::Password.latest(now)];
+    let user = statement.query_row(values, |row| row.get::<_, String>(0));
     Ok(user.optional()?.map(UserId::new))
 }
 
@@ -113,18 +116,16 @@ fn make(
     connection: &Connection,
     purpose: Purpose,
     user: Option<&UserId>,
-    lifetime: Duration,
     now: i64,
 ) -> anyhow::Result<SecretString> {
     let secret = secret::generate()?;
-    let lifetime = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
     connection.execute(
         "INSERT INTO links (secret_hash, purpose, user, expires_at) VALUES (?1, ?2, ?3, ?4)",
         params![
             secret::hash(&secret),
             purpose.as_str(),
             user.map(UserId::as_str),
-            now + lifetime
+            now + millis(purpose.lifetime())
         ],
     )?;
     Ok(secret)
@@ -143,6 +144,19 @@ fn delete(
 }
 
 impl Purpose {
+    fn lifetime(self) -> Duration {
+        match self {
+            Self::Password => PASSWORD_LIFETIME,
+            Self::Setup => SETUP_LIFETIME,
+        }
+    }
+
+    /// Returns the last time at which a link may end that holds now: one that ends later was made when the
+    /// clock was ahead.
+    fn latest(self, now: i64) -> i64 {
+        now + millis(self.lifetime() + CLOCK_SKEW)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",

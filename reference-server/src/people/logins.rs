@@ -12,6 +12,8 @@ use crate::db::{DatabaseError, ids};
 pub(crate) const IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// A login ends this long after it began, whatever it was used for.
 pub(crate) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How far the clock may be set back without ending logins and links.
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// How exactly it is known when a login was last used: a write for each page would be many.
 const PRECISION: Duration = Duration::from_secs(60);
 
@@ -40,8 +42,8 @@ pub(crate) fn begin(
     let failed = DatabaseError::from;
     connection
         .execute(
-            "DELETE FROM logins WHERE last_seen_at <= ?1 OR created_at <= ?2",
-            params![now - millis(IDLE), now - millis(LONGEST)],
+            "DELETE FROM logins WHERE last_seen_at <= ?1 OR created_at < ?2",
+            params![unused(now), begun(now).0],
         )
         .map_err(failed)?;
     connection
@@ -71,16 +73,13 @@ pub(crate) fn find(
         "SELECT logins.id AS login, logins.created_at AS began, logins.last_seen_at, logins.address,
                 logins.agent, {}
          FROM logins JOIN users ON users.id = logins.user
-         WHERE logins.secret_hash = ?1 AND logins.last_seen_at > ?2 AND logins.created_at > ?3
-           AND users.disabled_at IS NULL",
+         WHERE logins.secret_hash = ?1 AND logins.last_seen_at > ?2
+           AND logins.created_at BETWEEN ?3 AND ?4 AND users.disabled_at IS NULL",
         users::COLUMNS
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let values = params![
-        secret::hash(cookie),
-        now - millis(IDLE),
-        now - millis(LONGEST)
-    ];
+    let (first, last) = begun(now);
+    let values = params![secret::hash(cookie), unused(now), first, last];
     let found = statement.query_row(values, |row| {
         let login = Login {
             id: row.get("login")?,
@@ -104,16 +103,12 @@ pub(crate) fn user_of(
     let sql = format!(
         "SELECT {} FROM logins JOIN users ON users.id = logins.user
          WHERE logins.user = ?1 AND logins.id = ?2 AND logins.last_seen_at > ?3
-           AND logins.created_at > ?4 AND users.disabled_at IS NULL",
+           AND logins.created_at BETWEEN ?4 AND ?5 AND users.disabled_at IS NULL",
         users::COLUMNS
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let values = params![
-        user.as_str(),
-        login,
-        now - millis(IDLE),
-        now - millis(LONGEST)
-    ];
+    let (first, last) = begun(now);
+    let values = params![user.as_str(), login, unused(now), first, last];
     Ok(statement.query_row(values, users::from_row).optional()?)
 }
 
@@ -139,10 +134,11 @@ pub(crate) fn list(
 ) -> Result<Vec<Login>, DatabaseError> {
     let mut statement = connection.prepare_cached(
         "SELECT id, created_at, last_seen_at, address, agent FROM logins
-         WHERE user = ?1 AND last_seen_at > ?2 AND created_at > ?3
+         WHERE user = ?1 AND last_seen_at > ?2 AND created_at BETWEEN ?3 AND ?4
          ORDER BY last_seen_at DESC, id",
     )?;
-    let values = params![user.as_str(), now - millis(IDLE), now - millis(LONGEST)];
+    let (first, last) = begun(now);
+    let values = params![user.as_str(), unused(now), first, last];
     let rows = statement.query_map(values, |row| {
         Ok(Login {
             id: row.get(0)?,
@@ -176,6 +172,17 @@ pub(crate) fn end_others(
     )?)
 }
 
+/// Returns the time since which a login must have been used.
+fn unused(now: i64) -> i64 {
+    now - millis(IDLE)
+}
+
+/// Returns the first and the last time at which a login may have begun. One of the future was begun when the clock was
+/// ahead, and would outlive its time by as much.
+fn begun(now: i64) -> (i64, i64) {
+    (now - millis(LONGEST) + 1, now + millis(CLOCK_SKEW))
+}
+
 fn shorten(agent: &str) -> String {
     agent
         .chars()
@@ -184,6 +191,6 @@ fn shorten(agent: &str) -> String {
         .collect()
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

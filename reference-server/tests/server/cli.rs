@@ -49,8 +49,8 @@ fn lists_workspaces_with_archived_ones() {
     let receipt = home.json(&["workspace", "archive", &archived.id]);
     assert_eq!(receipt, json!({"sessions_ended": 0, "streams_severed": 0}));
     let expected = json!({"workspaces": [
-        {"id": kept.id, "name": "kept", "archived": false, "needs_you": 0, "connections": 0},
-        {"id": archived.id, "name": "gone", "archived": true, "needs_you": 0, "connections": 0},
+        {"id": kept.id, "name": "kept", "archived": false, "locked": false, "needs_you": 0, "connections": 0},
+        {"id": archived.id, "name": "gone", "archived": true, "locked": false, "needs_you": 0, "connections": 0},
     ]});
     assert_eq!(home.json(&["workspace", "list"]), expected);
 }

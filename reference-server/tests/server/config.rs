@@ -38,6 +38,7 @@ fn bad_values_are_errors_of_usage() {
         ("--mcp-domain", ""),
         ("--database", "postgres://user:hunter2@db/wst"),
         ("--max-connections", "0"),
+        ("--connections-per-source", "0"),
         ("--calls-per-token", "many"),
         ("--failed-tokens-per-minute", "-1"),
         ("--log", "wst=loud"),

@@ -178,3 +178,163 @@ fn a_key_file_that_is_handed_over_or_was_changed_is_left_alone() {
     fs::write(home.key_file(), own).unwrap();
     drop(home.serve());
 }
+
+#[test]
+fn each_ring_is_rotated_by_itself() {
+    let home = Home::new();
+    let server = home.serve();
+    let acme = home.create_workspace("acme");
+    let count = |list: &Value| (ring(list, "signing").len(), ring(list, "sealing").len());
+    let signing = home.json(&["key", "rotate", "--ring", "signing"]);
+    assert_eq!(count(&signing), (2, 1));
+    let old_signing = ring(&signing, "signing")[1].clone();
+    assert_eq!(old_signing.1, 1);
+    // What is new is signed with the new key; the old one stays as long as a token carries its id.
+    let second = home.json(&["token", "create", "--workspace", "acme", "--name", "second"]);
+    let list = home.json(&["key", "list"]);
+    assert_eq!(ring(&list, "signing")[0].1, 1);
+    assert_eq!(
+        home.failure(&["key", "retire", &old_signing.0]).1,
+        "conflict"
+    );
+    let sealing = home.json(&["key", "rotate", "--ring", "sealing"]);
+    assert_eq!(count(&sealing), (2, 2));
+    for token in [&acme.secret, &text(&second["secret"])] {
+        assert!(server.admits(&acme.id, token));
+    }
+    home.json(&["token", "rotate", "--workspace", "acme"]);
+    let retired = home.json(&["key", "retire", &old_signing.0]);
+    assert_eq!(count(&retired), (1, 2));
+    assert_eq!(home.run(&["key", "rotate", "--ring", "both"]).code, 2);
+}
+
+#[test]
+fn a_check_names_the_tokens_that_lack_a_key() {
+    let home = Home::new();
+    drop(home.serve());
+    let acme = home.create_workspace("acme");
+    let checked = home.json(&["key", "check"]);
+    assert_eq!(
+        (&checked["sound"], &checked["is_sound"]),
+        (&1.into(), &true.into())
+    );
+    // A row that says it is sealed with the key and does not open.
+    let connection = rusqlite::Connection::open(home.database()).unwrap();
+    let spoil = "UPDATE wst_slots SET sealed = CAST(substr(sealed, 1, length(sealed) - 1) || x'00' AS BLOB)";
+    connection.execute(spoil, []).unwrap();
+    drop(connection);
+    let done = home.run(&["key", "check"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    let slot = format!("{}/primary", acme.id);
+    assert!(
+        done.stderr.contains(&slot) && done.stderr.contains("tokens lack a key"),
+        "{done:?}"
+    );
+    home.json(&["token", "rotate", "--workspace", "acme"]);
+    assert_eq!(home.run(&["key", "check"]).code, 0);
+}
+
+#[test]
+fn a_copy_of_the_keys_is_whole_private_and_never_in_the_way() {
+    let home = Home::new();
+    let server = home.serve();
+    home.create_workspace("acme");
+    let copy = home.path("copy.keys");
+    let done = home.run(&["key", "export", "copy.keys"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, ""), "{done:?}");
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(home.key_file()).unwrap());
+    let mode = fs::metadata(&copy).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    assert_eq!(home.run(&["key", "check", "--copy", "copy.keys"]).code, 0);
+    // Nothing is overwritten unasked, and the data directory is no place for it.
+    assert_eq!(
+        home.failure(&["key", "export", "copy.keys"]),
+        (1, "already_exists".to_owned())
+    );
+    let inside = home.data_dir().join("copy.keys");
+    assert_eq!(
+        home.failure(&["key", "export", inside.to_str().unwrap()]).0,
+        2
+    );
+    assert!(!inside.exists());
+    // Keys that were rotated are not in a copy of before, which says so.
+    home.json(&["key", "rotate"]);
+    let done = home.run(&["key", "check", "--copy", "copy.keys"]);
+    assert_eq!(done.code, 1);
+    assert!(
+        done.stderr.contains("lacks the keys signing ") && done.stderr.contains("`wst key export`"),
+        "{done:?}"
+    );
+    home.run(&["key", "export", "copy.keys", "--force"]);
+    assert_eq!(home.run(&["key", "check", "--copy", "copy.keys"]).code, 0);
+    // For a program that encrypts it.
+    let piped = home.run(&["key", "export", "-"]);
+    assert_eq!(piped.stdout, fs::read_to_string(home.key_file()).unwrap());
+    // And it is what the server starts with.
+    drop(server);
+    fs::remove_file(home.key_file()).unwrap();
+    home.serve_with(&["--key-file", "copy.keys"]);
+}
+
+#[test]
+fn a_credential_of_systemd_is_found_by_its_name() {
+    let home = Home::new();
+    drop(home.serve());
+    let acme = home.create_workspace("acme");
+    let credentials = home.path("credentials");
+    fs::create_dir(&credentials).unwrap();
+    fs::rename(home.key_file(), credentials.join("workspaces.keys")).unwrap();
+    assert!(home.serve_in_vain(&[]).stderr.contains("is missing"));
+    let home = home.with_variable("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap());
+    assert!(home.serve().admits(&acme.id, &acme.secret));
+    // What is handed over is not written.
+    fs::set_permissions(
+        credentials.join("workspaces.keys"),
+        fs::Permissions::from_mode(0o440),
+    )
+    .unwrap();
+    let done = home.run(&["key", "rotate"]);
+    assert!(
+        done.stderr.contains("handed over by somebody else"),
+        "{done:?}"
+    );
+    // A name that is given goes before.
+    assert!(
+        home.serve_in_vain(&["--key-file", "elsewhere"])
+            .stderr
+            .contains("elsewhere")
+    );
+}
+
+#[test]
+fn a_server_that_seals_digests_has_no_token_in_its_database() {
+    let home = Home::new();
+    drop(home.serve());
+    let acme = home.create_workspace("acme");
+    let server = home.serve_with(&["--seal", "digest"]);
+    assert!(server.admits(&acme.id, &acme.secret));
+    assert_eq!(home.json(&["key", "rewrap"])["rewrapped"], 1);
+    assert_eq!(home.json(&["key", "rewrap"])["already_current"], 1);
+    assert!(server.admits(&acme.id, &acme.secret));
+    drop(server);
+    // Kept: what is rotated without a server, and by one that is not told, is sealed so too.
+    let rotated = text(&home.json(&["token", "rotate", "--workspace", "acme"])["secret"]);
+    let server = home.serve();
+    let second = home.json(&["token", "create", "--workspace", "acme", "--name", "second"]);
+    for token in [&rotated, &text(&second["secret"])] {
+        assert!(server.admits(&acme.id, token));
+    }
+    assert!(!server.admits(&acme.id, &acme.secret));
+    let connection = rusqlite::Connection::open(home.database()).unwrap();
+    let profiles =
+        "SELECT group_concat(DISTINCT hex(substr(sealed, 11, 1)) || length(sealed)) FROM wst_slots";
+    let found: String = connection
+        .query_row(profiles, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(found, format!("02{}", 55 + 41 + 16));
+    let list = home.json(&["key", "check"]);
+    assert_eq!(
+        (&list["sound"], ring(&list, "signing")[0].1),
+        (&2.into(), 2)
+    );
+}

@@ -18,13 +18,13 @@ use rustls::{
 use crate::common::{Home, Server, Stopwatch};
 
 /// A certificate authority, and the home of a server that has a certificate of it.
-struct Tls {
-    home: Home,
+pub(crate) struct Tls {
+    pub(crate) home: Home,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Tls {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut parameters = CertificateParams::new([]).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -51,12 +51,17 @@ impl Tls {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn serve(&self, arguments: &[&str]) -> Server {
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
         self.home.serve_with(&[&TLS[..], arguments].concat())
     }
 
     /// Shakes hands as a client that trusts the authority alone.
-    fn connect(&self, server: &Server, name: &str, protocols: &[&str]) -> std::io::Result<Stream> {
+    pub(crate) fn connect(
+        &self,
+        server: &Server,
+        name: &str,
+        protocols: &[&str],
+    ) -> std::io::Result<Stream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.der().clone()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -83,7 +88,7 @@ impl Tls {
     }
 }
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 const TLS: [&str; 4] = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
 
@@ -94,7 +99,7 @@ fn exchange(stream: &mut Stream, head: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let watch = Stopwatch::start();
     while !holds() {
         assert!(watch.elapsed() < Duration::from_secs(20), "{what}");

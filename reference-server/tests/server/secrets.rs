@@ -2,9 +2,17 @@
 
 use std::{collections::HashSet, fs, path::Path};
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
+use serde_json::Value;
 
-use crate::common::{Home, text};
+use crate::{
+    common::{Home, text},
+    listening::Tls,
+    memory::Users,
+};
 
 const PIECE: usize = 12;
 
@@ -15,11 +23,19 @@ pub(crate) struct Detector {
 }
 
 impl Detector {
-    /// Looks for every piece of a token's payload and signature; the header is public.
+    /// Looks for every piece of a token's payload and signature, and of what they say: the signature's bytes,
+    /// and the secret among the claims. The header is public.
     pub(crate) fn watch_token(&mut self, token: &str) {
-        for segment in token.split('.').skip(1) {
+        let [payload, signature] = [1, 2].map(|part| token.split('.').nth(part).unwrap());
+        let [claims, mac] = [payload, signature].map(|segment| {
             self.watch(segment.as_bytes());
-        }
+            BASE64_URL_SAFE_NO_PAD.decode(segment).unwrap()
+        });
+        self.watch(&mac);
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        // Of a session the id, by which the server knows it.
+        let secret = claims.get("jti").or(claims.get("sid")).unwrap();
+        self.watch(secret.as_str().unwrap().as_bytes());
     }
 
     pub(crate) fn watch(&mut self, secret: &[u8]) {
@@ -181,6 +197,100 @@ fn no_piece_of_a_token_or_key_is_in_a_file_or_log_at_trace() {
     // The detector finds what is there.
     assert!(detector.finds_any_in(&fs::read(home.key_file()).unwrap()));
     assert!(detector.finds_any_in(format!("log line {}", &workspace.secret[100..113]).as_bytes()));
+}
+
+/// All crates at their wordiest: HTTP in both versions, TLS and MCP, with sessions; and besides the log what is
+/// counted, kept and written.
+#[test]
+fn no_piece_of_a_token_session_or_link_is_in_any_crates_log_metric_backup_or_file() {
+    const WORDY: &str = "trace,wst=trace,hyper=trace,hyper_util=trace,h2=trace,rustls=trace,tokio_rustls=trace,rmcp=trace,tower=trace,tower_http=trace,axum=trace,rusqlite=trace,mio=trace,tokio=trace,governor=trace";
+    let tls = Tls::new();
+    let server = tls.serve(&[
+        "--log",
+        WORDY,
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--public-url",
+        "https://wst.test",
+    ]);
+    let home = &tls.home;
+    let workspace = home.create_workspace("acme");
+    let users = Users {
+        connect: Box::new(|protocol| {
+            Box::new(tls.connect(&server, "wst.test", &[protocol]).unwrap())
+        }),
+        host: "wst.test",
+        workspace: &workspace,
+    };
+    let mut detector = Detector::default();
+    let mut sessions = 0;
+    for number in 0..8 {
+        let name = format!("t{number}");
+        let created = home.json(&[
+            "token",
+            "create",
+            "--workspace",
+            &workspace.id,
+            "--name",
+            &name,
+        ]);
+        let token = text(&created["secret"]);
+        detector.watch_token(&token);
+        if let Some(session) = users.use_token(number, &token) {
+            detector.watch_token(&session);
+            sessions += 1;
+        }
+    }
+    assert_eq!(sessions, 2);
+    for arguments in [
+        &["user", "add", "grace"][..],
+        &["user", "login-link", "grace"],
+    ] {
+        let link = text(&home.json(arguments)["link"]);
+        let (_, secret) = link.split_once('#').unwrap();
+        detector.watch(secret.as_bytes());
+    }
+    for key in keys(home) {
+        detector.watch(key.as_bytes());
+        detector.watch(&BASE64_STANDARD.decode(key).unwrap());
+    }
+    home.json(&[
+        "token",
+        "rotate",
+        "--workspace",
+        &workspace.id,
+        "--name",
+        "t0",
+    ]);
+    home.json(&["token", "list", "--workspace", &workspace.id]);
+    let backup = home.path("all.wst");
+    home.json(&["backup", backup.to_str().unwrap()]);
+    detector.assert_clean(&backup);
+    for (what, said) in [
+        ("metrics", server.metrics()),
+        ("health", home.run(&["health"]).stdout),
+        ("audit", home.run(&["audit", "tail"]).stdout),
+    ] {
+        assert!(!said.is_empty(), "{what}");
+        assert!(!detector.finds_any_in(said.as_bytes()), "{what}: {said}");
+    }
+    for entry in fs::read_dir(home.data_dir()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !["control.sock", "workspaces.keys"].contains(&name) {
+            detector.assert_clean(&path);
+        }
+    }
+    let log = server.log();
+    for said in ["DEBUG", "answered status=200"] {
+        assert!(log.contains(said), "the log is at work: {log}");
+    }
+    assert!(!detector.finds_any_in(log.as_bytes()), "{log}");
+    // Stopped, it has written all that it writes.
+    drop(users);
+    server.stop(rustix::process::Signal::TERM);
+    detector.assert_clean(&home.path("log"));
+    detector.assert_clean(&home.database());
 }
 
 fn send_with_body(

@@ -31,6 +31,8 @@ pub(crate) fn open_for_reading(
     Ok(connection)
 }
 
+/// - `secure_delete`: a row that was rewritten, because its key is to go or a digest is to take the token's place,
+///   leaves nothing of what it held.
 /// - `synchronous`: FULL, since a rotation that was acknowledged must outlive a power failure; NORMAL
 ///   would keep the file sound but lose the last commits.
 /// - `fullfsync`: on macOS, `fsync` alone does not reach the disk; elsewhere without effect.
@@ -40,6 +42,7 @@ const SETTINGS: &str = "
     PRAGMA cell_size_check = ON;
     PRAGMA foreign_keys = ON;
     PRAGMA fullfsync = ON;
+    PRAGMA secure_delete = ON;
     PRAGMA synchronous = FULL;
     PRAGMA trusted_schema = OFF;
 ";

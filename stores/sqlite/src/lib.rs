@@ -43,7 +43,8 @@
 //!   watches it, and refuses everything from then on; what was written into the old file in between
 //!   went with it. Stop the processes first, then restore.
 //! - **A backup that is older than the last rotation.** Put in place by hand, it brings the old token
-//!   back: run [`merge_slots`] on it first, or rotate every token.
+//!   back: run [`merge_slots`] on it first, or rotate every token. A
+//!   [journal](tower_workspace_token::store::journal) on another volume notices it: [`for_each_slot`] shows it the rows.
 //!
 //! # Your own tables in the same file
 //! All tables here are named `wst_…`: name yours otherwise. Open the store first: it
@@ -96,6 +97,7 @@ mod observers;
 mod options;
 mod queries;
 mod readers;
+mod rows;
 mod schema;
 mod store;
 mod thread;
@@ -107,6 +109,7 @@ pub use guard::{SlotGeneration, slot_generation};
 pub use merge::{MergedSlots, Provenance, merge_slots};
 pub use options::Options;
 pub use queries::LiveSlot;
+pub use rows::for_each_slot;
 /// The version of `rusqlite` whose connections [`SqliteStore::connection`] opens.
 pub use rusqlite;
 pub use store::SqliteStore;

@@ -8,13 +8,13 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tower_workspace_token::{
     clock::Timestamp,
-    id::SlotKey,
+    id::{Generation, SlotKey},
     store::{HistoryEventKind, StoreError, StoreErrorKind},
 };
 
 use crate::{
     error::{before_commit, in_commit},
-    queries::{millis, parsed},
+    queries::{millis, numbered, parsed},
 };
 
 /// Where the row of a restored slot comes from: who vouches that its token was not rotated since.
@@ -46,7 +46,7 @@ pub struct MergedSlots {
 /// falls: where both know a slot, the row with the higher generation stands, and the current one if
 /// they are equal. Histories are merged with the rows.
 ///
-/// Then each live token is put to `survives`, and revoked if it doesn't. A token that is known to the
+/// Then each live token is put to `survives`, with the generation that it has, and revoked if it doesn't. A token that is known to the
 /// [backup alone](Provenance::BackupAlone) may have been rotated after the backup was made: let it live
 /// only where you know that this did not happen.
 ///
@@ -60,7 +60,7 @@ pub fn merge_slots(
     restored: &mut Connection,
     current: Option<&Path>,
     now: Timestamp,
-    survives: impl FnMut(&SlotKey, Provenance) -> bool,
+    survives: impl FnMut(&SlotKey, Generation, Provenance) -> bool,
 ) -> Result<MergedSlots, StoreError> {
     let Some(current) = current else {
         return merge(restored, false, now, survives);
@@ -82,7 +82,7 @@ fn merge(
     restored: &mut Connection,
     has_current: bool,
     now: Timestamp,
-    mut survives: impl FnMut(&SlotKey, Provenance) -> bool,
+    mut survives: impl FnMut(&SlotKey, Generation, Provenance) -> bool,
 ) -> Result<MergedSlots, StoreError> {
     let transaction = restored
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -93,8 +93,8 @@ fn merge(
         if has_current {
             merged.carried_over = carry_over(&transaction, &mut change)?;
         }
-        for (key, provenance, is_of_backup) in live(&transaction, has_current)? {
-            if survives(&key, provenance) {
+        for (key, generation, provenance, is_of_backup) in live(&transaction, has_current)? {
+            if survives(&key, generation, provenance) {
                 merged.live += 1;
                 merged.live_of_backup += usize::from(is_of_backup);
             } else {
@@ -179,7 +179,7 @@ fn carry_over(transaction: &Transaction<'_>, change: &mut i64) -> rusqlite::Resu
 fn live(
     transaction: &Transaction<'_>,
     has_current: bool,
-) -> rusqlite::Result<Vec<(SlotKey, Provenance, bool)>> {
+) -> rusqlite::Result<Vec<(SlotKey, Generation, Provenance, bool)>> {
     let (generation, join) = if has_current {
         (
             "theirs.generation",
@@ -189,7 +189,8 @@ fn live(
         ("NULL", "")
     };
     let mut found = transaction.prepare(&format!(
-        "SELECT ours.workspace, ours.name, {generation} IS NOT NULL, {generation} IS NOT ours.generation
+        "SELECT ours.workspace, ours.name, {generation} IS NOT NULL, {generation} IS NOT ours.generation,
+             ours.generation
          FROM main.wst_slots AS ours {join} WHERE ours.sealed IS NOT NULL"
     ))?;
     let rows = found.query_map([], |row| {
@@ -199,7 +200,8 @@ fn live(
             Provenance::BackupAlone
         };
         let key = SlotKey::new(parsed(row, 0)?, parsed(row, 1)?);
-        Ok((key, provenance, row.get(3)?))
+        let generation = numbered(row, 4, Generation::from_number)?;
+        Ok((key, generation, provenance, row.get(3)?))
     })?;
     rows.collect()
 }

@@ -13,9 +13,11 @@ use tower_workspace_token::token::PresentedToken;
 use super::site::{Browser, Site};
 use crate::{
     app::App,
+    at_rest::AtRest,
     backup::{PART, restore::Restore},
     data_dir::{DataDir, keys::KeySource},
     people::Role,
+    rollback::JournalChoice,
     workspaces,
 };
 
@@ -111,6 +113,7 @@ async fn what_is_downloaded_is_restored_and_who_did_it_is_kept() {
             file,
             data_dir: restored.clone(),
             keys: KeySource::DataDir,
+            rollback_journal: JournalChoice::AsBefore,
             may_replace: false,
             keep_tokens: true,
         };
@@ -118,7 +121,9 @@ async fn what_is_downloaded_is_restored_and_who_did_it_is_kept() {
         let data_dir = DataDir::open_or_create(&restored).unwrap();
         let lock = data_dir.try_lock().unwrap().unwrap();
         let keys = KeySource::DataDir.read(&data_dir).unwrap();
-        let other = App::open(&data_dir, lock, keys, None).await.unwrap();
+        let other = App::open(&data_dir, lock, keys, None, &AtRest::default())
+            .await
+            .unwrap();
         let found = other.database().read(|snapshot| workspaces::list(snapshot));
         assert_eq!(found.await.unwrap()[0].name, "acme");
         let id = acme.id.parse().unwrap();
@@ -244,6 +249,8 @@ async fn what_a_crash_left_behind_is_taken_away() {
     let lock = data_dir.try_lock().unwrap().unwrap();
     fs::write(data_dir.download(), "half of one").unwrap();
     let keys = KeySource::DataDir.read_or_create(&data_dir).unwrap();
-    App::open(&data_dir, lock, keys, None).await.unwrap();
+    App::open(&data_dir, lock, keys, None, &AtRest::default())
+        .await
+        .unwrap();
     assert!(!data_dir.download().exists());
 }

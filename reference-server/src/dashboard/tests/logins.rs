@@ -70,9 +70,12 @@ async fn a_setup_link_that_is_wrong_or_too_old_makes_no_account() {
             "{wrong}"
         );
     }
-    site.execute("UPDATE links SET expires_at = expires_at - 3600000")
-        .await;
-    assert_eq!(claim(&site, &link).await.status, StatusCode::NOT_FOUND);
+    // Over, or made by a clock that was a day ahead.
+    for by in ["- 3600000", "+ 90000000"] {
+        site.execute(format!("UPDATE links SET expires_at = expires_at {by}"))
+            .await;
+        assert_eq!(claim(&site, &link).await.status, StatusCode::NOT_FOUND);
+    }
     let is_any = |transaction: &rusqlite::Transaction<'_>| users::any(transaction);
     assert!(!site.write(is_any).await);
 }
@@ -176,6 +179,12 @@ async fn a_login_ends_after_a_week_unused_and_after_thirty_days_whatever_it_was_
         ),
         (
             "UPDATE logins SET created_at = created_at - 30 * 86400000",
+            false,
+        ),
+        // By a clock that is set back a little, and by one that was a day ahead when it began.
+        ("UPDATE logins SET created_at = created_at + 30000", true),
+        (
+            "UPDATE logins SET created_at = created_at + 86400000",
             false,
         ),
     ] {

@@ -21,6 +21,7 @@ fn table() -> Vec<(&'static str, For, Value)> {
     vec![
         ("GET /audit", Administrator, json!({})),
         ("GET /keys", Administrator, json!({})),
+        ("GET /keys/check", Administrator, json!({})),
         ("GET /me", Person, json!({})),
         ("GET /me/logins", Person, json!({})),
         ("GET /server/health", Administrator, json!({})),
@@ -205,6 +206,7 @@ fn table() -> Vec<(&'static str, For, Value)> {
             json!({}),
         ),
         ("POST /workspaces/{workspace}/unarchive", Owner, json!({})),
+        ("POST /server/locked/{id}/unlock", Administrator, json!({})),
     ]
 }
 

@@ -17,6 +17,7 @@ use crate::{
     actions::{MemberSet, Secret, WorkspaceCreate},
     addresses::{Addresses, DEFAULT_LISTEN},
     app::App,
+    at_rest::AtRest,
     caller::Caller,
     data_dir::{DataDir, keys::KeySource},
     error::AppError,
@@ -80,7 +81,8 @@ impl Site {
         let public_url = public_url.map(|url| url.parse().unwrap());
         let addresses = Addresses::new(DEFAULT_LISTEN, public_url.is_some(), public_url, None);
         let keys = KeySource::DataDir.read_or_create(&data_dir).unwrap();
-        let app = App::open(&data_dir, lock, keys, Some(addresses));
+        let at_rest = AtRest::default();
+        let app = App::open(&data_dir, lock, keys, Some(addresses), &at_rest);
         Self {
             app: app.await.unwrap(),
             host,
@@ -124,8 +126,9 @@ impl Site {
             .unwrap()
     }
 
-    pub(super) async fn execute(&self, sql: &'static str) {
-        self.write(move |transaction| transaction.execute(sql, []).map_err(anyhow::Error::from))
+    pub(super) async fn execute(&self, sql: impl Into<String>) {
+        let sql = sql.into();
+        self.write(move |transaction| transaction.execute(&sql, []).map_err(anyhow::Error::from))
             .await;
     }
 

@@ -13,5 +13,6 @@ mod feed;
 mod files;
 mod merge;
 mod own_tables;
+mod rollback;
 mod room;
 mod support;

@@ -32,7 +32,7 @@ async fn database(slots: &[(&str, u64)]) -> Directory {
 fn merge(
     backup: &Directory,
     current: Option<&Path>,
-    survives: impl FnMut(&SlotKey, Provenance) -> bool,
+    survives: impl FnMut(&SlotKey, Generation, Provenance) -> bool,
 ) -> (SqliteStore, MergedSlots) {
     let store = SqliteStore::open(backup.database()).unwrap();
     let mut connection = store.connection().unwrap();
@@ -40,7 +40,7 @@ fn merge(
     (store, merged)
 }
 
-fn vouched_for(_: &SlotKey, provenance: Provenance) -> bool {
+fn vouched_for(_: &SlotKey, _: Generation, provenance: Provenance) -> bool {
     provenance == Provenance::CurrentDatabase
 }
 
@@ -80,7 +80,7 @@ async fn a_tombstone_of_the_current_database_stands() {
         .await
         .unwrap();
     drop(store);
-    let (store, merged) = merge(&backup, Some(&current.database()), |_, _| true);
+    let (store, merged) = merge(&backup, Some(&current.database()), |_, _, _| true);
     assert_eq!((merged.carried_over, merged.live), (1, 0));
     assert!(!get(&store, "primary").await.is_live());
 }
@@ -108,7 +108,7 @@ async fn of_two_tokens_of_one_generation_the_current_one_stands() {
         .await
         .unwrap();
     drop(store);
-    let (store, _) = merge(&backup, Some(&current.database()), |_, _| true);
+    let (store, _) = merge(&backup, Some(&current.database()), |_, _, _| true);
     assert_eq!(get(&store, "primary").await.token_id, other.token_id);
 }
 
@@ -127,7 +127,7 @@ async fn a_token_that_the_backup_alone_knows_is_revoked_unless_it_is_vouched_for
         assert_eq!(events.last().unwrap().kind, HistoryEventKind::Revoked);
 
         let backup = database(&[("primary", 2), ("spare", 1)]).await;
-        let (store, merged) = merge(&backup, path.as_deref(), |_, _| true);
+        let (store, merged) = merge(&backup, path.as_deref(), |_, _, _| true);
         assert_eq!((merged.revoked, merged.live_of_backup), (0, 2));
         assert!(get(&store, "primary").await.is_live());
     }
