@@ -1,0 +1,4 @@
+//! Runs `session::check` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| workspace_token_fuzz::session::check(data));

@@ -1,0 +1,4 @@
+//! Runs `token::check` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| workspace_token_fuzz::token::check(data));
