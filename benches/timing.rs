@@ -23,7 +23,7 @@ mod common;
 use std::{cell::RefCell, hint::black_box, pin::pin, time::Instant};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use constant_time_eq::{constant_time_eq, constant_time_eq_32};
+use ctutils::CtEq;
 use tower_workspace_token::{TokenAuthority, TokenName, WorkspaceId, token::PresentedToken};
 
 use common::{Fixture, WORKSPACE, at_once};
@@ -66,7 +66,7 @@ fn comparisons(bench: &Bench) {
         }
     };
     let leaks = |other: &[u8; 240]| secret.iter().zip(other).all(|(one, other)| one == other);
-    let whole = |other: &[u8; 240]| constant_time_eq(&secret, other);
+    let whole = |other: &[u8; 240]| secret.ct_eq(other).to_bool();
     let mac = *secret.first_chunk::<32>().expect("as long");
     bench.pair("control: stops at the first difference", |which| {
         often(&leaks, &inputs[which]);
@@ -80,7 +80,7 @@ fn comparisons(bench: &Bench) {
     let macs = [changed(0), changed(31)].map(|input| *input.first_chunk::<32>().expect("as long"));
     bench.pair("a MAC", |which| {
         for _ in 0..32 {
-            black_box(constant_time_eq_32(&mac, black_box(&macs[which])));
+            black_box(mac.ct_eq(black_box(&macs[which])).to_bool());
         }
     });
 }

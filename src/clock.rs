@@ -15,17 +15,14 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the monotonic time, which never goes back.
     fn moment(&self) -> Moment;
 
-    /// Returns the wall-clock time as of a moment ago, where that is faster than [`now`](Self::now).
+    /// Returns the wall-clock time at `moment`, which has just been asked for, where that is faster than
+    /// [`now`](Self::now); it may be as of some milliseconds before.
     ///
     /// For what is checked on every request and measured in seconds: within a second of the end of what
     /// it measures, this library asks for the exact time.
-    fn recent(&self) -> Timestamp {
+    fn recent(&self, moment: Moment) -> Timestamp {
+        let _ = moment;
         self.now()
-    }
-
-    /// Returns the monotonic time as of a moment ago, where that is faster than [`moment`](Self::moment).
-    fn recent_moment(&self) -> Moment {
-        self.moment()
     }
 }
 
@@ -82,6 +79,10 @@ impl Moment {
         self.0
     }
 
+    pub(crate) fn as_millis(self) -> u64 {
+        self.0.as_millis().try_into().unwrap_or(u64::MAX)
+    }
+
     /// Returns the moment `duration` later.
     pub const fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
@@ -93,54 +94,28 @@ impl Moment {
     }
 }
 
-/// Linux keeps the time of its last tick, which was one to ten milliseconds ago unless the machine stood
-/// still, where it is read in a few nanoseconds.
-#[cfg(target_os = "linux")]
-mod system {
-    use super::{Clock, Duration, Moment, SystemClock, Timestamp};
-    use rustix::time::{ClockId, clock_gettime};
-
-    impl Clock for SystemClock {
-        fn now(&self) -> Timestamp {
-            timestamp(ClockId::Realtime)
-        }
-
-        fn moment(&self) -> Moment {
-            Moment(since_zero(ClockId::Monotonic))
-        }
-
-        fn recent(&self) -> Timestamp {
-            timestamp(ClockId::RealtimeCoarse)
-        }
-
-        fn recent_moment(&self) -> Moment {
-            Moment(since_zero(ClockId::MonotonicCoarse))
-        }
-    }
-
-    fn timestamp(clock: ClockId) -> Timestamp {
-        let since_epoch = since_zero(clock).as_millis();
-        Timestamp(since_epoch.try_into().unwrap_or(u64::MAX))
-    }
-
-    fn since_zero(clock: ClockId) -> Duration {
-        // A clock before 1970 is broken; the epoch then serves as well as any time.
-        Duration::try_from(clock_gettime(clock)).unwrap_or_default()
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
 mod system {
     use super::{Clock, Moment, SystemClock, Timestamp};
     use std::{
-        sync::OnceLock,
+        sync::{
+            OnceLock,
+            atomic::{AtomicU64, Ordering},
+        },
         time::{Instant, SystemTime, UNIX_EPOCH},
     };
+
+    /// For how many milliseconds the two clocks are taken to go together.
+    const STEADY: u64 = 10;
+
+    /// How far the wall clock was ahead of the monotonic one when they were compared last, in milliseconds.
+    static AHEAD: AtomicU64 = AtomicU64::new(0);
+    /// When that was, in milliseconds of the monotonic clock; at first, never.
+    static COMPARED: AtomicU64 = AtomicU64::new(u64::MAX / 2);
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
     impl Clock for SystemClock {
         fn now(&self) -> Timestamp {
-            // As on Linux: a clock before 1970 is broken.
+            // A clock before 1970 is broken; the epoch then serves as well as any time.
             let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
             let since_epoch = since_epoch.unwrap_or_default().as_millis();
             Timestamp(since_epoch.try_into().unwrap_or(u64::MAX))
@@ -149,6 +124,18 @@ mod system {
         fn moment(&self) -> Moment {
             static START: OnceLock<Instant> = OnceLock::new();
             Moment(Instant::now().saturating_duration_since(*START.get_or_init(Instant::now)))
+        }
+
+        fn recent(&self, moment: Moment) -> Timestamp {
+            let moment = moment.as_millis();
+            if moment.wrapping_sub(COMPARED.load(Ordering::Acquire)) < STEADY {
+                return Timestamp(moment.wrapping_add(AHEAD.load(Ordering::Relaxed)));
+            }
+            let now = self.now();
+            AHEAD.store(now.0.wrapping_sub(moment), Ordering::Relaxed);
+            // Last, so that whoever sees it sees what was found then, or later.
+            COMPARED.store(moment, Ordering::Release);
+            now
         }
     }
 }
@@ -162,12 +149,8 @@ impl<C: Clock> Clock for Arc<C> {
         C::moment(self)
     }
 
-    fn recent(&self) -> Timestamp {
-        C::recent(self)
-    }
-
-    fn recent_moment(&self) -> Moment {
-        C::recent_moment(self)
+    fn recent(&self, moment: Moment) -> Timestamp {
+        C::recent(self, moment)
     }
 }
 
@@ -197,7 +180,7 @@ mod manual {
             }
         }
 
-        /// Lets [`recent`](Clock::recent) and [`recent_moment`](Clock::recent_moment) be this far behind.
+        /// Lets [`recent`](Clock::recent) be this far behind.
         pub fn set_lag(&self, lag: Duration) {
             let lag = lag.as_millis() as u64;
             self.lag_millis.store(lag, Ordering::SeqCst);
@@ -227,14 +210,9 @@ mod manual {
             ))
         }
 
-        fn recent(&self) -> Timestamp {
+        fn recent(&self, _moment: Moment) -> Timestamp {
             let lag = self.lag_millis.load(Ordering::SeqCst);
             Timestamp::from_millis(self.now().as_millis().saturating_sub(lag))
-        }
-
-        fn recent_moment(&self) -> Moment {
-            let lag = Duration::from_millis(self.lag_millis.load(Ordering::SeqCst));
-            Moment::from_start(self.moment().since_start().saturating_sub(lag))
         }
     }
 }
@@ -249,16 +227,25 @@ mod tests {
         assert!(SystemClock.moment() >= earlier);
     }
 
-    /// Both are told by one clock, or a session would be opened and used in different times.
+    /// Asked twice, so that it is once told from what the first found out.
     #[test]
     fn recently_is_just_before_now() {
-        let (recent, recent_moment) = (SystemClock.recent(), SystemClock.recent_moment());
-        let (now, moment) = (SystemClock.now(), SystemClock.moment());
-        assert!(moment >= recent_moment);
-        let second = Duration::from_secs(1);
-        assert!(moment.saturating_since(recent_moment) < second);
-        // The wall clock may be set meanwhile, but hardly by more than that.
-        assert!(recent <= now.saturating_add(second) && now <= recent.saturating_add(second));
+        for _ in 0..2 {
+            let recent = SystemClock.recent(SystemClock.moment());
+            let now = SystemClock.now();
+            let second = Duration::from_secs(1);
+            // The wall clock may be set meanwhile, but hardly by more than that.
+            assert!(recent <= now.saturating_add(second) && now <= recent.saturating_add(second));
+        }
+    }
+
+    /// Moments that are far apart: what was found at one says nothing of another.
+    #[test]
+    fn what_was_found_out_holds_for_a_moment() {
+        let hour = Duration::from_secs(3600);
+        let moment = SystemClock.moment();
+        let now = SystemClock.recent(moment);
+        assert!(SystemClock.recent(moment.saturating_add(hour)) < now.saturating_add(hour / 2));
     }
 
     #[test]

@@ -36,7 +36,7 @@ const EXCEPTIONS: [(&str, &str); 2] = [("error", "cipher"), ("error", "store")];
 
 const CRYPTOGRAPHY: [&str; 8] = [
     "aes_gcm",
-    "constant_time_eq",
+    "ctutils",
     "getrandom",
     "hkdf",
     "hmac",

@@ -31,7 +31,7 @@ use crate::{
 /// How far in the future `iat` may lie: clocks of several nodes differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// How far the last tick of a clock is trusted to be behind it: a virtual machine may have stood still.
+/// How far [`Clock::recent`] is trusted to be behind: a virtual machine may have stood still.
 const LONGEST_LAG: Duration = Duration::from_secs(1);
 
 static CELLS: Pool<Cell> = Pool::new();
@@ -230,7 +230,7 @@ impl Inner {
             expires_at: claims.expires_at,
             expires_at_moment: moment.saturating_add(limits.lifetime),
             idle: limits.idle,
-            last_used: AtomicU64::new(millis(self.clock.recent_moment())),
+            last_used: AtomicU64::new(self.clock.moment().as_millis()),
             open: AtomicUsize::new(0),
             cell,
             token: lease.hold(),
@@ -266,9 +266,10 @@ impl Inner {
         if !session.is_of(lease) {
             return None;
         }
-        let (mut now, mut moment) = (self.clock.recent(), self.clock.recent_moment());
-        if session.ends_soon(now, moment) {
-            (now, moment) = (self.clock.now(), self.clock.moment());
+        let moment = self.clock.moment();
+        let mut now = self.clock.recent(moment);
+        if session.ends_soon(now) {
+            now = self.clock.now();
         }
         if session.is_over(now, moment) {
             self.sessions.end(&session);
@@ -425,10 +426,9 @@ impl Session {
         is_idle || moment >= self.expires_at_moment || now >= self.expires_at
     }
 
-    /// Returns whether the last tick of the clock is not enough to tell whether the session is too old.
-    fn ends_soon(&self, now: Timestamp, moment: Moment) -> bool {
+    /// Returns whether the recent time is not enough to tell whether the session is too old.
+    fn ends_soon(&self, now: Timestamp) -> bool {
         now.saturating_add(LONGEST_LAG) >= self.expires_at
-            || moment.saturating_add(LONGEST_LAG) >= self.expires_at_moment
     }
 
     fn is_in_use(&self) -> bool {
@@ -436,7 +436,7 @@ impl Session {
     }
 
     fn note_use(&self, moment: Moment) {
-        let moment = millis(moment);
+        let moment = moment.as_millis();
         // Loaded first: most calls of a busy session come within one tick of the clock.
         if self.last_used.load(Ordering::SeqCst) < moment {
             self.last_used.fetch_max(moment, Ordering::SeqCst);
@@ -487,7 +487,7 @@ impl Drop for SessionUse {
         if self.took_time
             && let Some(authority) = session.authority.upgrade()
         {
-            session.note_use(authority.clock.recent_moment());
+            session.note_use(authority.clock.moment());
         }
         session.open.fetch_sub(1, Ordering::SeqCst);
     }
@@ -498,14 +498,6 @@ pub(crate) fn tell_end(on_end: &OnEnd, inner_id: &HeaderValue) {
     if let Ok(inner_id) = inner_id.to_str() {
         on_end(inner_id);
     }
-}
-
-fn millis(moment: Moment) -> u64 {
-    moment
-        .since_start()
-        .as_millis()
-        .try_into()
-        .unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for SessionRegistry {

@@ -7,7 +7,6 @@ use aes_gcm::{
     Aes256Gcm as Aead, KeyInit as _,
     aead::{AeadInOut as _, inout::InOutBuf},
 };
-use constant_time_eq::constant_time_eq_32;
 use hkdf::Hkdf;
 use secrecy::SecretSlice;
 use sha2::Sha256;
@@ -16,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{
     Cipher, CipherError, KeyRing, Profile, RingKey as _, SealContext, SealKey,
     envelope::{self, Envelope},
-    random,
+    equal_in_constant_time, random,
 };
 use crate::{id::KeyId, token::SealedToken};
 
@@ -75,7 +74,7 @@ impl Aes256Gcm {
             .find(&envelope.key_id)
             .ok_or_else(CipherError::opaque)?;
         let row = RowKey::derive(key, envelope.header, context);
-        if !constant_time_eq_32(row.commitment(), envelope.commitment) {
+        if !equal_in_constant_time(row.commitment(), envelope.commitment) {
             return Err(CipherError::opaque());
         }
         let mut buffer = Zeroizing::new(envelope.ciphertext.to_vec());
@@ -254,7 +253,10 @@ mod tests {
         let sealed = cipher().seal_now(&context(), b"plaintext").unwrap();
         let envelope = Envelope::parse(sealed.as_bytes()).unwrap();
         let row = RowKey::derive(&key(2), envelope.header, &context());
-        assert!(!constant_time_eq_32(row.commitment(), envelope.commitment));
+        assert!(!equal_in_constant_time(
+            row.commitment(),
+            envelope.commitment
+        ));
     }
 
     /// The vector of `docs/token-format.md`.

@@ -6,6 +6,7 @@
 
 use std::{error, fmt, future::Future, pin::Pin, sync::Arc};
 
+use ctutils::CtEq;
 use secrecy::SecretSlice;
 use sha2::{Digest as _, Sha256};
 
@@ -82,7 +83,7 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 
 /// Compares two secrets; takes as long wherever they differ.
 pub(crate) fn equal_in_constant_time(one: &[u8], other: &[u8]) -> bool {
-    constant_time_eq::constant_time_eq(one, other)
+    one.ct_eq(other).to_bool()
 }
 
 impl SealContext {

@@ -9,7 +9,6 @@
 
 use std::fmt;
 
-use constant_time_eq::constant_time_eq_32;
 use jsonwebtoken::{
     Algorithm,
     crypto::{JwtSigner, JwtVerifier},
@@ -17,6 +16,8 @@ use jsonwebtoken::{
 };
 use sha2::block_api::compress256;
 use zeroize::Zeroizing;
+
+use crate::cipher::equal_in_constant_time;
 
 /// The bytes of a block of SHA-256.
 const BLOCK: usize = 64;
@@ -77,7 +78,7 @@ impl MacKey {
     pub(crate) fn verifies(&self, input: &[u8], mac: &[u8; 32]) -> bool {
         let mut right = Zeroizing::new([0; 32]);
         self.sign(input, &mut right);
-        constant_time_eq_32(&right, mac)
+        equal_in_constant_time(&*right, mac)
     }
 }
 
