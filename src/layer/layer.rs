@@ -74,6 +74,8 @@ pub(super) type ResourceMetadata = Option<String>;
 /// Makes the responses to requests that are turned away, in the application's words or in ours.
 #[derive(Clone)]
 pub(super) struct Responder {
+    /// Static, since every request takes a copy along.
+    help: Option<&'static str>,
     respond: Option<Arc<RejectionResponse>>,
 }
 
@@ -88,7 +90,10 @@ impl WorkspaceTokenLayer {
             scheme: None,
             hosts: Vec::new(),
             origins: Vec::new(),
-            responder: Responder { respond: None },
+            responder: Responder {
+                help: None,
+                respond: None,
+            },
         };
         Self {
             gate: Arc::new(gate),
@@ -129,6 +134,22 @@ impl WorkspaceTokenLayer {
     /// Allows web pages of `origin`, such as `https://app.example.com`, beside the server's own.
     pub fn with_origin(self, origin: impl Into<String>) -> Self {
         self.with(|gate| gate.origins.push(origin.into()))
+    }
+
+    /// Names the page `uri` that tells people how they come by a token that works: at the end of the sentence of
+    /// each 401, and as the `error_uri` of its challenge (RFC 6750 §3). None by default.
+    ///
+    /// # Panics
+    /// If `uri` is not an absolute `http` or `https` URI of letters, digits and `-._~:/?#&=%+@`.
+    pub fn with_help(self, uri: &'static str) -> Self {
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#&=%+@[]".contains(&byte);
+        let is_absolute = uri.starts_with("https://") || uri.starts_with("http://");
+        assert!(
+            is_absolute && uri.bytes().all(is_plain),
+            "the address of the help page is not a plain absolute URI"
+        );
+        self.with(|gate| gate.responder.help = Some(uri))
     }
 
     /// Answers rejected requests with what `respond` makes, in place of a JSON-RPC error.
@@ -327,12 +348,12 @@ impl Responder {
     ) -> Response<Bytes> {
         let mut response = match &self.respond {
             Some(respond) => respond(&rejection),
-            None => response::reject(&rejection),
+            None => response::reject_with_help(&rejection, self.help),
         };
         if wants_challenge(response.status(), &rejection)
             && !response.headers().contains_key(WWW_AUTHENTICATE)
         {
-            let challenge = challenge(&rejection, resource_metadata);
+            let challenge = challenge(&rejection, self.help, resource_metadata);
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         manners.apply(response.headers_mut());
@@ -374,7 +395,11 @@ fn wants_challenge(status: StatusCode, rejection: &Rejection) -> bool {
 }
 
 /// Writes the challenge of RFC 6750 §3; without an error code where there was no credential.
-fn challenge(rejection: &Rejection, resource_metadata: Option<&str>) -> HeaderValue {
+fn challenge(
+    rejection: &Rejection,
+    help: Option<&str>,
+    resource_metadata: Option<&str>,
+) -> HeaderValue {
     let mut challenge = String::with_capacity(320);
     challenge.push_str("Bearer realm=\"workspace\"");
     let mut add = |parameter: &str, value: &str| {
@@ -386,6 +411,9 @@ fn challenge(rejection: &Rejection, resource_metadata: Option<&str>) -> HeaderVa
         add("error", code);
         // The sentences hold no quote and no backslash, and a variable's name neither.
         add("error_description", &rejection.sentence());
+        if let Some(uri) = help {
+            add("error_uri", uri);
+        }
     }
     if let Some(address) = resource_metadata {
         add("resource_metadata", address);

@@ -24,7 +24,13 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// Makes the default answer: a JSON-RPC error with no id, which MCP clients show to people.
 pub(crate) fn reject(rejection: &Rejection) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(json_rpc_error(rejection)));
+    reject_with_help(rejection, None)
+}
+
+/// As [`reject`]; a 401 names the page `help` too.
+pub(super) fn reject_with_help(rejection: &Rejection, help: Option<&str>) -> Response<Bytes> {
+    let help = help.filter(|_| rejection.status() == StatusCode::UNAUTHORIZED);
+    let mut response = Response::new(Bytes::from(json_rpc_error(rejection, help)));
     *response.status_mut() = rejection.status();
     let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -40,14 +46,16 @@ pub(crate) fn reject(rejection: &Rejection) -> Response<Bytes> {
 }
 
 /// Writes the error as it is: whoever sends garbage is not to cost more than the check did.
-fn json_rpc_error(rejection: &Rejection) -> String {
+fn json_rpc_error(rejection: &Rejection, help: Option<&str>) -> String {
     let (code, sentence) = (json_rpc_code(rejection.kind()), rejection.sentence());
-    // No sentence holds what JSON would have to escape; a test looks at each.
+    // No sentence holds what JSON would have to escape, as a test finds, and no address of help either.
     let parts = [
         r#"{"jsonrpc":"2.0","id":null,"error":{"code":"#,
         code,
         r#","message":""#,
         &sentence,
+        help.map_or("", |_| " Help: "),
+        help.unwrap_or_default(),
         r#""}}"#,
     ];
     parts.concat()

@@ -260,6 +260,57 @@ async fn an_address_without_a_workspace_is_open_only_where_tokens_are_optional()
 }
 
 #[tokio::test]
+async fn every_401_and_no_other_answer_names_the_page_that_helps() {
+    const HELP: &str = "https://a.test/help/token-security";
+    let authority = authority();
+    let token = issue(&authority).await;
+    let service = layer(&authority).with_help(HELP).layer(service_fn(mirror));
+    let answer = |presented: Option<&'static str>| {
+        let service = service.clone();
+        async move {
+            let response = service.oneshot(request("/", presented)).await.unwrap();
+            let challenge = response.headers()[header::WWW_AUTHENTICATE].clone();
+            let challenge = challenge.to_str().unwrap().to_owned();
+            (challenge, text(response).await)
+        }
+    };
+    let error_uri = format!("error_uri=\"{HELP}\"");
+    for presented in [Some("garbage"), Some("${NAME}"), Some(""), None] {
+        let (challenge, body) = answer(presented).await;
+        // RFC 6750 §3.1: a request without credentials reads of no error.
+        assert_eq!(
+            challenge.contains(&error_uri),
+            presented.is_some(),
+            "{challenge}"
+        );
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let sentence = body["error"]["message"].as_str().unwrap();
+        assert!(sentence.ends_with(&format!(". Help: {HELP}")), "{sentence}");
+    }
+    let mut twice = request("/", Some(&token));
+    let value = twice.headers()[header::AUTHORIZATION].clone();
+    twice.headers_mut().append(header::AUTHORIZATION, value);
+    let twice = service.oneshot(twice).await.unwrap();
+    assert_eq!(twice.status(), StatusCode::BAD_REQUEST);
+    assert!(!text(twice).await.contains("Help:"));
+}
+
+#[test]
+fn an_address_of_help_that_would_break_out_of_its_quotes_is_refused() {
+    for uri in [
+        "",
+        "/help",
+        "ftp://a.test/",
+        "https://a.test/\"",
+        "https://a.test/ x",
+        "https://a.test/\\",
+    ] {
+        let made = std::panic::catch_unwind(|| layer(&authority()).with_help(uri));
+        assert!(made.is_err(), "{uri}");
+    }
+}
+
+#[tokio::test]
 async fn an_application_can_answer_rejections_in_its_own_way() {
     let authority = authority();
     let service = layer(&authority)
