@@ -16,6 +16,7 @@ mod connections;
 mod extract;
 mod filters;
 mod guard;
+pub(crate) mod help;
 mod join;
 mod layout;
 mod live;

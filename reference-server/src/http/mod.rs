@@ -81,6 +81,7 @@ fn own_host(app: &App) -> Router {
     Router::new()
         .route("/register", post(unserved::register))
         .route("/.well-known/{*path}", get(unserved::well_known))
+        .route(dashboard::help::PATH, get(dashboard::help::show))
         .fallback(nothing_here)
         .with_state(app.clone())
         .merge(dashboard::router(app).layer(middleware::from_fn(private::only)))
@@ -123,9 +124,12 @@ fn token_layer(app: &App) -> WorkspaceTokenLayer {
     let addresses = app.addresses().clone();
     let is_https = addresses.public_url().is_https();
     let resolver = move |address: &RequestAddress<'_>| addresses.resolve(address);
+    // Static, since every request carries it along; a process makes one server.
+    let help = format!("{}{}", app.addresses().public_url(), dashboard::help::PATH).leak();
     WorkspaceTokenLayer::new(app.authority().clone(), resolver)
         .with_query_token(QUERY_TOKEN)
         .with_https(is_https)
+        .with_help(help)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod demo;
 mod fixtures;
 mod floods;
 mod health;
+mod help;
 mod http;
 mod keys;
 mod listening;
