@@ -46,6 +46,7 @@
 //! - [`store`]: where slots are kept. [`MemoryStore`] is here; SQLite is `tower-workspace-token-sqlite`.
 //! - [`cipher`]: how tokens are sealed at rest, and key rings. [`jwt`]: how they are signed.
 //! - [`rejection`]: what a request that is turned away gets to read, and what the log does.
+//! - [`manual`]: threats, keys, rotation, query tokens, defaults and why, testing.
 //!
 //! # Features
 //! None is on by default, and each only adds API.
@@ -78,6 +79,7 @@ pub mod error;
 pub mod id;
 pub mod jwt;
 pub mod layer;
+pub mod manual;
 pub mod rejection;
 #[cfg(feature = "serve")]
 pub mod serve;
