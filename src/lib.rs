@@ -63,6 +63,7 @@
 //! outlives a check keeps a hold of it. Rotation commits the next generation, raises the cell, wakes
 //! whatever waits on the old one, and returns when nothing of it is left. What memory keeps of a live
 //! token is a keyed tag, never the token.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 #![cfg_attr(
