@@ -143,8 +143,9 @@ impl KeyId {
     /// The number of characters of every key id.
     pub const LENGTH: usize = 8;
 
-    /// Makes the id out of the first 40 bits of a digest of the key.
-    pub(crate) fn from_digest(digest: &[u8; 5]) -> Self {
+    /// Makes the id out of the first 40 bits of a digest of the key; or, where nobody sees the key, of the name
+    /// that a key service or a hardware module knows it by.
+    pub fn from_digest(digest: &[u8; 5]) -> Self {
         let mut text = [0; Self::LENGTH];
         base32(digest, &mut text);
         Self(text)

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{Inner, Keys, TokenAuthority, issue::next_revision};
 use crate::{
-    cipher::{Aes256Gcm, Profile, SealContext, envelope::Envelope},
+    cipher::{Aes256Gcm, Profile, SealContext, envelope::Header},
     error::{Error, ErrorKind},
     id::{KeyId, SlotKey, TokenName, WorkspaceId},
     store::{StoreErrorKind, TokenRecord},
@@ -33,8 +33,8 @@ pub enum Rewrapped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenKeys {
-    /// The key that its row is sealed with; `None` if a cipher of the application's own wrote another
-    /// form than [`envelope`](crate::cipher::envelope).
+    /// The key that its row is sealed with; `None` if a cipher of the application's own wrote no
+    /// [`Header`].
     pub sealing: Option<KeyId>,
     /// The key that it is signed with; `None` if the ring does not hold it, so that the token is refused.
     pub signing: Option<KeyId>,
@@ -116,7 +116,7 @@ impl TokenAuthority {
         };
         let opened = self.inner.cipher().open(&context(&record), sealed).await?;
         Ok(Some(TokenKeys {
-            sealing: envelope(&record).map(|envelope| envelope.key_id()),
+            sealing: header(&record).map(Header::key_id),
             signing: self.inner.signing_key_of(opened.expose_secret()),
         }))
     }
@@ -131,9 +131,9 @@ impl Inner {
             return Ok(Rewrapped::NoToken);
         };
         let cipher = self.cipher();
-        let is_current = envelope(&record).is_some_and(|envelope| {
-            envelope.key_id() == cipher.primary_key()
-                && [self.profile, Profile::SignatureDigest].contains(&envelope.profile())
+        let is_current = header(&record).is_some_and(|header| {
+            header.key_id() == cipher.primary_key()
+                && [self.profile, Profile::SignatureDigest].contains(&header.profile())
         });
         if is_current {
             return Ok(Rewrapped::AlreadyCurrent);
@@ -165,8 +165,8 @@ fn context(record: &TokenRecord) -> SealContext {
     }
 }
 
-fn envelope(record: &TokenRecord) -> Option<Envelope<'_>> {
-    Envelope::parse(record.sealed.as_ref()?.as_bytes())
+fn header(record: &TokenRecord) -> Option<Header> {
+    Header::of(record.sealed.as_ref()?)
 }
 
 #[cfg(test)]

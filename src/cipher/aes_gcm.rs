@@ -13,8 +13,8 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{
-    Cipher, CipherError, KeyRing, Profile, RingKey as _, SealContext, SealKey,
-    envelope::{self, Envelope},
+    Cipher, CipherError, KeyRing, RingKey as _, SealContext, SealKey,
+    envelope::{self, ALGORITHM_AES_256_GCM, Envelope, Header},
     equal_in_constant_time, random,
 };
 use crate::{id::KeyId, token::SealedToken};
@@ -51,7 +51,8 @@ impl Aes256Gcm {
         plaintext: &[u8],
         nonce: &[u8; envelope::NONCE_LENGTH],
     ) -> Result<SealedToken, CipherError> {
-        let header = envelope::header(&self.keys.primary().id(), Profile::of(plaintext));
+        let key_id = self.keys.primary().id();
+        let header = Header::new(ALGORITHM_AES_256_GCM, key_id, plaintext).to_bytes();
         let row = RowKey::derive(self.keys.primary(), &header, context);
         let mut buffer = Zeroizing::new(plaintext.to_vec());
         let tag = row

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 use tower_workspace_token::{
-    cipher::envelope::Envelope,
+    cipher::envelope::Header,
     clock::Timestamp,
     id::{Generation, KeyId, Revision, SlotKey, WorkspaceId},
     store::{HistoryEvent, HistoryEventKind, TokenRecord},
@@ -26,8 +26,8 @@ pub(crate) struct Swap {
 pub struct LiveSlot {
     /// The slot.
     pub key: SlotKey,
-    /// The key; `None` if a cipher of your own sealed the row in another form than
-    /// [`envelope`](tower_workspace_token::cipher::envelope).
+    /// The key; `None` if a cipher of your own sealed the row without a
+    /// [`Header`](tower_workspace_token::cipher::envelope::Header).
     pub sealed_with: Option<KeyId>,
 }
 
@@ -324,7 +324,7 @@ fn nonsense(column: usize, kind: Type) -> rusqlite::Error {
 
 fn key_id(record: &TokenRecord) -> Option<KeyId> {
     let sealed = record.sealed.as_ref()?;
-    Some(Envelope::parse(sealed.as_bytes())?.key_id())
+    Some(Header::of(sealed)?.key_id())
 }
 
 pub(crate) fn millis(timestamp: Timestamp) -> i64 {

@@ -96,8 +96,8 @@ impl SqliteStore {
 
     /// Returns the slots whose token is sealed with `key`, so that they can be resealed.
     ///
-    /// A key for which this is empty can be retired. Slots that a cipher of your own sealed in
-    /// another form than [`envelope`](tower_workspace_token::cipher::envelope) are not found.
+    /// A key for which this is empty can be retired. Slots that a cipher of your own sealed
+    /// without a [`Header`](tower_workspace_token::cipher::envelope::Header) are not found.
     ///
     /// # Errors
     /// The store could not look.
