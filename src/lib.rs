@@ -55,7 +55,7 @@
 //! - `serve`: an accept loop for any tower service: header timeout, `TCP_NODELAY`, graceful stop.
 //! - `warp`: filters for warp, and `serve`.
 //! - `tracing`: a log line for each rejection, without secrets.
-//! - `test-util`: the conformance suite for stores, and a clock that tests move by hand.
+//! - `test-util`: the conformance suites for stores and ciphers, and a clock that tests move by hand.
 //! - `full`: all but `test-util`.
 //!
 //! # How it works
@@ -81,6 +81,8 @@ pub mod id;
 pub mod jwt;
 pub mod layer;
 pub mod manual;
+#[cfg(any(test, feature = "test-util"))]
+mod prove;
 pub mod rejection;
 #[cfg(feature = "serve")]
 pub mod serve;

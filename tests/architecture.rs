@@ -12,7 +12,8 @@ use std::{
 };
 
 /// The floor of each module of the library. A module uses its own floor and those below it.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
+    ("prove", 0),
     ("sync", 0),
     ("id", 0),
     ("token", 0),

@@ -16,6 +16,8 @@ use crate::{
 };
 
 mod aes_gcm;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 pub mod envelope;
 pub(crate) mod key_ring;
 pub(crate) mod profile;

@@ -17,7 +17,7 @@
 //! several threads, the races are real ones. Time must be enabled in the runtime, and a store that
 //! takes a clock must run on [`SystemClock`](crate::clock::SystemClock), which the suite compares with.
 
-use std::{any::Any, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use crate::{
     clock::Timestamp,
@@ -77,31 +77,10 @@ pub async fn run_shared<S: TokenStore, F: Future<Output = (S, S)>>(make: impl Fn
 /// Proves each of the named cases on a store of its own.
 macro_rules! prove {
     ($make:ident: $($case:ident)*) => {$(
-        $crate::store::conformance::prove_case(stringify!($case), $case(Arc::new($make().await))).await;
+        $crate::prove::prove_case("store", stringify!($case), $case(Arc::new($make().await))).await;
     )*};
 }
 use prove;
-
-/// Runs one case, and names it if it fails.
-async fn prove_case(name: &str, case: impl Future<Output = ()> + Send + 'static) {
-    // A task of its own is what catches the panic of the assertion.
-    if let Err(failure) = tokio::spawn(case).await {
-        let sentence = name.replace('_', " ");
-        match failure.try_into_panic() {
-            Ok(panic) => panic!(
-                "the store breaks its contract, {sentence}: {}",
-                words(&*panic)
-            ),
-            Err(failure) => panic!("the suite was stopped at: {sentence}: {failure}"),
-        }
-    }
-}
-
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
-}
 
 /// Addresses a slot of the workspace `acme`.
 fn slot(name: &str) -> SlotKey {

@@ -7,12 +7,13 @@ use super::{
     watching::{expect_change, expect_change_before_confirmation},
     *,
 };
+use crate::prove::prove_case;
 
 /// Proves each of the named cases on a pair of its own.
 macro_rules! prove_pairs {
     ($make:ident: $($case:ident)*) => {$({
         let (one, other) = $make().await;
-        prove_case(stringify!($case), $case(Arc::new(one), Arc::new(other))).await;
+        prove_case("store", stringify!($case), $case(Arc::new(one), Arc::new(other))).await;
     })*};
 }
 

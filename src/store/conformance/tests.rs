@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     id::WorkspaceId,
+    prove::words,
     store::{ChangeObserver, Freshness, MemoryStore},
 };
 
