@@ -252,7 +252,7 @@ impl TokenAuthority {
 }
 
 impl TokenAuthorityBuilder {
-    /// Seals with `cipher` in place of AES-256-GCM under the sealing keys.
+    /// Seals with `cipher` in place of AES-256-GCM under the sealing keys, which are not used then.
     pub fn cipher(mut self, cipher: impl Cipher) -> Self {
         self.own_cipher = Some(Arc::new(cipher));
         self

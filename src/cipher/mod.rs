@@ -3,6 +3,23 @@
 //! A cipher binds what it seals to its [`SealContext`], so that a row that was moved to another
 //! slot, workspace or generation does not open. This module and `jwt` are the only ones that name a
 //! cryptography crate.
+//!
+//! # Write a cipher of your own
+//! `examples/custom_cipher.rs` is a whole one, in which a hardware module seals and the key never leaves it.
+//!
+//! 1. Use an authenticated encryption, with [`SealContext::to_bytes`] as its additional data, or the whole of it inside
+//!    of what a key service calls an encryption context. It opens for that context and for no other.
+//! 2. Begin what is sealed with a [`Header`](envelope::Header), and put it before the context into the additional
+//!    data. It names the key: open with that one and never on trial with another. [`KeyId::from_digest`] makes the id out
+//!    of whatever your keys are known by.
+//! 3. Make sure that a nonce does not come twice under a key. Random ones of 96 bits are good for 2^32 seals, so
+//!    either derive a key for each row, as [`Aes256Gcm`] does, or count. GCM does not commit to its key: what
+//!    opens under two keys is refused only if you add something that does, such as zeros before the plaintext.
+//! 4. Keep waiting off the async threads (`spawn_blocking`), bounded, and give up after a while: a check whose row does not
+//!    open, whyever, is answered with a 503. Only the first sight of a token opens its row; what is
+//!    remembered of it is a tag.
+//! 5. Run the suite, `conformance` (feature `test-util`), on it: `run`, and `run_rotation` if it has more keys than one. It
+//!    proves what can be seen from outside; where the key lies, and whether nonces repeat after 2^32 seals, it cannot see.
 
 use std::{error, fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -32,9 +49,27 @@ pub use profile::Profile;
 
 /// Seals and opens tokens.
 ///
-/// `async`, so that a key service on the network fits. [`Aes256Gcm`] is the default.
+/// `async`, so that a key service on the network fits. [`Aes256Gcm`] is the default;
+/// [`TokenAuthorityBuilder::cipher`](crate::authority::TokenAuthorityBuilder::cipher) takes another. Every method may be
+/// called from many tasks at once, and a future may be dropped. An `Arc` of a cipher is a cipher.
+///
+/// To prove that a cipher of your own keeps the contract, run the suite on it, with the feature
+/// `test-util` among your dev-dependencies:
+///
+#[cfg_attr(feature = "test-util", doc = "```")]
+#[cfg_attr(not(feature = "test-util"), doc = "```text")]
+/// # use tower_workspace_token::cipher::{Aes256Gcm, KeyRing, SealKey};
+/// # fn my_cipher() -> Aes256Gcm { Aes256Gcm::new(KeyRing::new(SealKey::generate().unwrap())) }
+/// # #[tokio::main]
+/// # async fn main() {
+/// // In a test of your own, on a runtime of several threads:
+/// tower_workspace_token::cipher::conformance::run(|| async { my_cipher() }).await;
+/// # }
+/// ```
 pub trait Cipher: Send + Sync + 'static {
     /// Encrypts `plaintext` and binds it to `context`.
+    ///
+    /// The plaintext has 1 to 4,096 bytes, of any value: it is a token, or a digest of one ([`Profile`]).
     ///
     /// # Errors
     /// The key service could not be reached, or no randomness was to be had.
@@ -47,7 +82,8 @@ pub trait Cipher: Send + Sync + 'static {
     /// Decrypts what [`seal`](Self::seal) made for the same `context`.
     ///
     /// # Errors
-    /// One opaque error, whatever was wrong: another context, another key, a changed byte.
+    /// One opaque error, whatever was wrong: another context, another key, a changed byte. A key service that could not
+    /// be reached has a [source](CipherError::with_source), for the log.
     fn open(
         &self,
         context: &SealContext,
@@ -55,6 +91,9 @@ pub trait Cipher: Send + Sync + 'static {
     ) -> impl Future<Output = Result<SecretSlice<u8>, CipherError>> + Send;
 
     /// Returns the key that [`seal`](Self::seal) uses now, so that rows of older keys can be found and resealed.
+    ///
+    /// What is sealed says so in its [`Header`](envelope::Header), if it has one. The answer may change while the cipher
+    /// is in use.
     fn primary_key(&self) -> KeyId;
 }
 

@@ -4,8 +4,32 @@
 //! never deleted: revoking leaves a tombstone, so that a generation never falls. A store sees
 //! sealed tokens alone and holds no key.
 //!
-//! The contract exists as a test suite as well, `conformance` (feature `test-util`): run it on your
-//! own store before you trust it.
+//! # Write a store of your own
+//! `examples/custom_store.rs` is a whole one on Redis; [`MemoryStore`] and the crate
+//! `tower-workspace-token-sqlite` are others.
+//!
+//! 1. Keep a row as it is given, under its [`SlotKey`], in something that can compare a number and write a row, an
+//!    event and a note of the change in one step. Never delete one, and let nothing evict one: a slot that is forgotten
+//!    begins at generation 1 again, and a token of that time would be the current one.
+//! 2. Decide what *acknowledged* means. [`compare_and_swap`](TokenStore::compare_and_swap) answers `Ok` when the row
+//!    outlives a power cut, or an old token can live again. Where that is a setting of the database, look it up when
+//!    you open it. Where no answer came, the answer is [`Ambiguous`](StoreErrorKind::Ambiguous), never
+//!    [`Unavailable`](StoreErrorKind::Unavailable): the authority then doubts what it remembers.
+//! 3. Choose what [`watch`](TokenStore::watch) can promise, and no more: a report that is lost must not extend trust.
+//!
+//!    | others write | changes can be | [`Freshness`] |
+//!    |---|---|---|
+//!    | no | told before a write is acknowledged | `Immediate` |
+//!    | yes | read from where one stopped: a log, a stream, a change number | `Lease`, `shared: true` |
+//!    | yes | only heard by who listens just then | `Unwatched`, with reports all the same |
+//!
+//!    With a lease, a task asks every few milliseconds what is new, on a quiet store too, and says
+//!    [`confirmed`](ChangeObserver::confirmed) with the moment *before* it asked; whatever it cannot account for (a gap,
+//!    a connection that broke, a position that is gone) is a [`resync`](ChangeObserver::resync) before that. If it
+//!    cannot ask, it confirms nothing, and checks read through once the lease has run out. A fifth of
+//!    the lease is a good pause. A rotation waits for a lease that is shared, so it should be short.
+//! 4. Run the suite, `conformance` (feature `test-util`), on it: `run`, and `run_shared` if two processes may use it at once.
+//!    It proves what can be seen from outside; that a write is durable it cannot see.
 
 use std::{
     error, fmt,
@@ -64,7 +88,8 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Replaces the row of `key` by `next` if its revision is `expected`, where `None` is "no row".
     ///
     /// On `Ok` the row is durable, and `event`, if any, was recorded in the same transaction.
-    /// `next.revision` is one above `expected`, and `next.key` is `key`.
+    /// `next.key` is `key`. The authority writes revisions one above `expected`; a store keeps what it is given, and
+    /// numbers nothing itself, since rows may be brought in from elsewhere. Without an event, the history stays as it is.
     ///
     /// # Errors
     /// [`StoreErrorKind::Conflict`] if the revision was another, and nothing was written;
@@ -109,8 +134,9 @@ pub trait TokenStore: Send + Sync + 'static {
 
     /// Begins to report changes to `observer`, and says how long memory may be trusted between reports.
     ///
-    /// Called once per authority, inside a Tokio runtime or outside of one. The store keeps the observer and drops it
-    /// when [`ChangeObserver::is_closed`] says so.
+    /// Called once per authority, inside a Tokio runtime or outside of one: a store that needs a task for it keeps
+    /// the [`Handle`](tokio::runtime::Handle) of the runtime that it was opened in. The store keeps the observer and
+    /// drops it when [`ChangeObserver::is_closed`] says so.
     fn watch(&self, observer: ChangeObserver) -> Freshness;
 }
 
@@ -171,12 +197,13 @@ pub enum Freshness {
     Immediate,
     /// As long as this after the last [`ChangeObserver::confirmed`]; then each check reads through.
     Lease {
-        /// The lease.
+        /// The lease; [`max_staleness`](crate::authority::TokenAuthorityBuilder::max_staleness) at most.
         duration: Duration,
         /// Whether others may hold a lease on the same rows, so that a rotation has to wait for one to run out.
         shared: bool,
     },
-    /// The store reports nothing: the authority polls within its own `max_staleness`.
+    /// The store reports nothing that can be relied on: the authority polls within its own `max_staleness`. What it
+    /// reports all the same takes effect at once.
     Unwatched,
 }
 
