@@ -567,6 +567,7 @@ mod check {
         println!("it keeps it while its key is changed");
 
         the_keys_stay_in_the_module(&hsm, new)?;
+        what_does_not_open_to_zeros_is_refused(&hsm, new)?;
         another_key_under_the_same_id_opens_nothing(&hsm).await?;
         no_more_sessions_are_used_than_there_may_be(&hsm).await?;
         a_wrong_pin_is_tried_once(&pkcs11)?;
@@ -622,6 +623,24 @@ mod check {
         }
         let encrypted = session.encrypt(&gcm(&mut [0; NONCE_LENGTH], b"")?, seal_key, b"text");
         assert!(encrypted.is_err(), "the seal key does more than derive");
+        Ok(())
+    }
+
+    /// A right tag alone is not enough: a key that is committed to leaves the zeros as they are.
+    fn what_does_not_open_to_zeros_is_refused(hsm: &Hsm, id: KeyId) -> Checked {
+        let session = hsm.session()?;
+        let nonce = [7; NONCE_LENGTH];
+        for wrong in [None, Some(0), Some(ZEROS - 1)] {
+            let mut padded = [&[0; ZEROS][..], b"a token"].concat();
+            if let Some(position) = wrong {
+                padded[position] = 1;
+            }
+            let row_key = RowKey::derive(&session, id, b"a row")?;
+            let ciphertext =
+                session.encrypt(&gcm(&mut nonce.clone(), b"a row")?, row_key.handle, &padded)?;
+            let opened = open(&session, id, b"a row", &[&nonce[..], &ciphertext].concat());
+            assert_eq!(opened.is_ok(), wrong.is_none(), "{wrong:?}");
+        }
         Ok(())
     }
 

@@ -186,3 +186,63 @@ pub(crate) fn write(
     bytes.extend_from_slice(tag);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_id() -> KeyId {
+        KeyId::from_digest(b"fooba")
+    }
+
+    fn read(algorithm: u8, rest: &[u8]) -> Option<Header> {
+        let header = Header::new(algorithm, key_id(), b"a token").to_bytes();
+        Header::of(&SealedToken::from_bytes([&header[..], rest].concat()))
+    }
+
+    #[test]
+    fn a_header_of_an_algorithm_of_others_is_read_whatever_follows() {
+        for algorithm in PRIVATE_ALGORITHMS {
+            for rest in [&b""[..], b"what follows"] {
+                let header = read(algorithm, rest).unwrap();
+                assert_eq!(header.algorithm(), algorithm);
+                assert_eq!(header.key_id(), key_id());
+                assert_eq!(header.profile(), Profile::Token);
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_of_an_unknown_algorithm_is_none() {
+        for algorithm in (0..=127).filter(|algorithm| *algorithm != ALGORITHM_AES_256_GCM) {
+            assert_eq!(read(algorithm, &[0; 100]), None, "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_our_own_algorithm_needs_the_whole_shape() {
+        let least = PREFIX_LENGTH - HEADER_LENGTH + TAG_LENGTH;
+        assert!(read(ALGORITHM_AES_256_GCM, &vec![0; least]).is_some());
+        assert_eq!(
+            read(ALGORITHM_AES_256_GCM, &vec![0; least - 1]),
+            None,
+            "cut off"
+        );
+    }
+
+    #[test]
+    fn what_begins_otherwise_has_no_header() {
+        let right = Header::new(200, key_id(), &[2; 41]).to_bytes();
+        assert_eq!(right[HEADER_LENGTH - 1], 2, "the profile is read off");
+        for (position, byte) in [(0, 0), (0, 2), (2, b'1'), (9, b'Z'), (10, 0), (10, 3)] {
+            let mut wrong = right;
+            wrong[position] = byte;
+            let wrong = SealedToken::from_bytes(wrong.to_vec());
+            assert_eq!(Header::of(&wrong), None, "{position}");
+        }
+        assert_eq!(
+            Header::of(&SealedToken::from_bytes(right[..10].to_vec())),
+            None
+        );
+    }
+}
