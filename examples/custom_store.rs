@@ -760,7 +760,7 @@ mod check {
     /// On a Redis that is started with the settings that keep what is acknowledged, and killed.
     async fn on_its_own(mut server: Server) -> Checked {
         let names = Names::new(&server.url);
-        RedisStore::open(&server.url, "durable").await?;
+        settings_that_can_lose_a_write_are_refused(&server.url, names.store().await).await?;
         conformance::run(|| names.store()).await;
         println!("a Redis that is set to keep what it acknowledges does, and the store on it");
         a_feed_that_was_cut_off_doubts_everything(names.store().await).await?;
@@ -871,6 +871,25 @@ mod check {
         let error = rotate_to(&store, 2).await.expect_err("there is no stream");
         assert_eq!(error.kind(), StoreErrorKind::Corrupt);
         assert_eq!(store.history(&key()).await?.len(), 1);
+        Ok(())
+    }
+
+    async fn settings_that_can_lose_a_write_are_refused(url: &str, store: RedisStore) -> Checked {
+        for (name, wrong, right) in [
+            ("appendonly", "no", "yes"),
+            ("appendfsync", "everysec", "always"),
+            ("maxmemory-policy", "allkeys-lru", "noeviction"),
+        ] {
+            command(&store, &["CONFIG", "SET", name, wrong]).await?;
+            match RedisStore::open(url, "durable").await {
+                Err(OpenError::CanLose(lacking)) => {
+                    assert_eq!(lacking, [format!("{name} {right}")])
+                }
+                _ => panic!("{name} {wrong} is not refused"),
+            }
+            command(&store, &["CONFIG", "SET", name, right]).await?;
+        }
+        RedisStore::open(url, "durable").await?;
         Ok(())
     }
 
