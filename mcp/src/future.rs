@@ -112,9 +112,9 @@ fn answering<H: ServerHandler, B>(
     bytes: Bytes,
     message: Message,
 ) -> State<B> {
-    let is_initialize = |envelope: &&Envelope| envelope.is("initialize");
+    let opens_session = |envelope: &&Envelope| envelope.opens_session();
     let mut newcomer = None;
-    if let Some(initialize) = message.envelope().filter(is_initialize) {
+    if let Some(initialize) = message.envelope().filter(opens_session) {
         let Settings {
             longest_session,
             observer,

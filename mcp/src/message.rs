@@ -44,6 +44,8 @@ pub(crate) struct Envelope {
     pub(crate) client_version: Option<String>,
     /// The version that `_meta` names, which the clients of 2026-07-28 send with every request.
     meta_version: Option<String>,
+    /// `params` is an object without `protocolVersion`. One of another form may hold it by its place.
+    lacks_version: bool,
 }
 
 impl Message {
@@ -73,7 +75,7 @@ impl Message {
     /// Returns the version of a message that belongs to the era without sessions, 2026-07-28 and later.
     pub(crate) fn modern_version(&self, headers: &HeaderMap) -> Option<ProtocolVersion> {
         let envelope = self.envelope();
-        if envelope.is_some_and(|envelope| envelope.is("initialize")) {
+        if envelope.is_some_and(Envelope::opens_session) {
             return None;
         }
         let from_header = headers
@@ -108,11 +110,18 @@ impl Envelope {
         self.method.as_deref() == Some(method)
     }
 
+    /// Whether rmcp may open a session for this: without a version of its own it is no `initialize` of the
+    /// older revisions, and the newer ones have none.
+    pub(crate) fn opens_session(&self) -> bool {
+        self.is("initialize") && !self.lacks_version
+    }
+
     pub(crate) fn is_listen(&self) -> bool {
         self.is("subscriptions/listen")
     }
 
     fn of<P>(wire: Wire<'_, P>, params: Option<Params<Object<ClientInfo>>>) -> Self {
+        let lacks_version = (params.as_ref()).is_some_and(|params| params.version.is_none());
         let params = params.unwrap_or_default();
         let (meta_version, of_meta) = match params.meta {
             None => (None, None),
@@ -131,6 +140,7 @@ impl Envelope {
             client_name: client.name,
             client_version: client.version,
             meta_version,
+            lacks_version,
         }
     }
 }
@@ -159,6 +169,8 @@ struct Params<C> {
     meta: Option<Object<Meta<C>>>,
     #[serde(rename = "clientInfo")]
     client_info: Option<C>,
+    #[serde(rename = "protocolVersion")]
+    version: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -187,6 +199,7 @@ fn params_of_any_form(params: &RawValue) -> Option<Params<Object<ClientInfo>>> {
             })
         }),
         client_info: params.client_info.and_then(read),
+        version: params.version,
     })
 }
 
@@ -195,6 +208,7 @@ impl<C> Default for Params<C> {
         Self {
             meta: None,
             client_info: None,
+            version: None,
         }
     }
 }
@@ -290,6 +304,27 @@ mod tests {
             read(body).envelope().unwrap().client_name.as_deref(),
             Some("x")
         );
+    }
+
+    #[test]
+    fn initialize_without_a_version_opens_no_session() {
+        let initialize = |params: &str| {
+            let body = format!(r#"{{"id":1,"method":"initialize","params":{params}}}"#);
+            read(&body).envelope().unwrap().opens_session()
+        };
+        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+        assert!(!initialize(&format!("{{{meta}}}")));
+        assert!(!initialize(&format!(r#"{{{meta},"clientInfo":7}}"#)));
+        let with_version = format!(r#"{{{meta},"protocolVersion":"2026-07-28"}}"#);
+        assert!(initialize(&with_version));
+        // What rmcp might yet read as one is taken for one.
+        for params in [
+            r#"[null,"2026-07-28",{},{"name":"x","version":"1"}]"#,
+            r#"{"protocolVersion":null,"protocolVersion":"2026-07-28"}"#,
+            r#"{"protocol\u0056ersion":"2026-07-28"}"#,
+        ] {
+            assert!(initialize(params), "{params}");
+        }
     }
 
     #[test]

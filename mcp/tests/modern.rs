@@ -63,3 +63,20 @@ async fn nothing_behind_the_layers_sees_a_credential() {
     assert!(seen.starts_with("/mcp/acme "), "{seen}");
     assert!(!seen.contains(&app.token) && !seen.to_lowercase().contains("authorization"));
 }
+
+#[tokio::test]
+async fn methods_that_it_has_no_more_are_not_found() {
+    let app = App::new().await;
+    for method in [
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+    ] {
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": {} });
+        let response = app.modern(&message).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{method}");
+        assert_eq!(header(response.headers(), "mcp-session-id"), None);
+        assert_eq!(answer(response).await["error"]["code"], -32601, "{method}");
+    }
+}
