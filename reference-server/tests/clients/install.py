@@ -4,6 +4,7 @@ An install is used for a day before its registry is asked again.
 """
 
 import json
+import platform
 import re
 import sys
 import time
@@ -14,6 +15,7 @@ import process
 
 FRESH_SECONDS = 24 * 3600
 INSTALL_SECONDS = 300
+NODE_NEEDED = 22
 UNREACHABLE = re.compile(
     r"EAI_AGAIN|ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|ETIMEDOUT|ERR_SOCKET_TIMEOUT|npm error code E5\d\d"
     r"|NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|NameResolutionError|Max retries exceeded|5\d\d Server Error"
@@ -54,6 +56,39 @@ def python_client(cache):
                 [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=1", "mcp"])
     asked = process.run([python, "-c", "import importlib.metadata as m; print(m.version('mcp'))"], timeout=30)
     return Client(str(python), asked.stdout.strip())
+
+
+def node(cache):
+    """Returns the machine's Node where it is new enough for the newest packages, else one from npm."""
+    try:
+        found = process.run(["node", "--version"], timeout=30).stdout.strip()
+    except FileNotFoundError:
+        found = ""
+    if re.match(r"v\d+\.", found) and int(found[1:].split(".")[0]) >= NODE_NEEDED:
+        return Client("node", found)
+    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine())
+    if sys.platform != "linux" or machine is None:
+        raise Unavailable(f"Node {NODE_NEEDED} or newer is not there")
+    package = npm_package(cache, f"node-linux-{machine}", "24")
+    return Client(str(package.folder / "bin/node"), package.version)
+
+
+@dataclass
+class Package:
+    """An installed npm package."""
+
+    folder: Path
+    version: str
+
+
+def npm_package(cache, name, wanted="latest"):
+    """Installs `name` from npm into a folder of its own."""
+    folder = cache / name.replace("/", "-").lstrip("@")
+    if not fresh(folder):
+        install(folder, ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error",
+                         "--engine-strict=false", "--fetch-retries=1", f"{name}@{wanted}"])
+    package = folder / "node_modules" / name
+    return Package(package, json.loads((package / "package.json").read_text())["version"])
 
 
 def fresh(folder):
