@@ -10,10 +10,17 @@ from pathlib import Path
 
 import wst
 from claude_code_checks import ClaudeCodeChecks
+from inspector_checks import InspectorChecks
 from python_client_checks import PythonClientChecks
 from report import Report
+from typescript_client_checks import TypeScriptClientChecks
 
-CHECKS = {"claude-code": ClaudeCodeChecks, "python-mcp": PythonClientChecks}
+CHECKS = {
+    "claude-code": ClaudeCodeChecks,
+    "python-mcp": PythonClientChecks,
+    "typescript-sdk": TypeScriptClientChecks,
+    "inspector": InspectorChecks,
+}
 
 
 def run_checks(binary, clients):

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import process
+from sentences import VARIABLE
 
 SERVER_NAME = "demo"
 TOOL_PREFIX = f"mcp__{SERVER_NAME}__"
-VARIABLE = "WORKSPACE_TOKEN_DEMO"
 LIST_SECONDS = 40
 WORK_SECONDS = 40
 
@@ -34,13 +34,21 @@ class ClaudeCode:
     def use_query_form(self, mcp_url):
         self._write_mcp_json({"url": f"{mcp_url}?token=${{{VARIABLE}}}"})
 
+    def use_both_forms(self, mcp_url):
+        """Sends the token twice, which is a mistake."""
+        header = {"Authorization": f"Bearer ${{{VARIABLE}}}"}
+        self._write_mcp_json({"url": f"{mcp_url}?token=${{{VARIABLE}}}", "headers": header})
+
+    def use_no_token(self, mcp_url):
+        self._write_mcp_json({"url": mcp_url})
+
     def _write_mcp_json(self, entry):
         servers = {"mcpServers": {SERVER_NAME: {"type": "http", **entry}}}
         Path(self.project, ".mcp.json").write_text(json.dumps(servers))
 
     def mcp_list(self, token):
-        """Runs `claude mcp list`, the client's own health check, with `token` in the variable."""
-        return self._run(["mcp", "list"], LIST_SECONDS, {VARIABLE: token})
+        """Runs `claude mcp list`, the client's own health check, with `token` in the variable; None leaves it unset."""
+        return self._run(["mcp", "list"], LIST_SECONDS, {} if token is None else {VARIABLE: token})
 
     def work(self, token, model_api, mode=None):
         """Lets the scripted model work to its end; `mode` forces a protocol era, by default the client chooses."""

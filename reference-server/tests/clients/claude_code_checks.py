@@ -9,9 +9,15 @@ from claude_code import TOOL_PREFIX, ClaudeCode
 from model_api import LAST_WORDS, ModelApi, ToolCall
 from proxy import Proxy
 from report import expect
+from sentences import NAMES, as_json, mistakes
 
 CONNECTED = re.compile(r"[✓✔] Connected")
 NOT_CONNECTED = re.compile(r"Failed to connect|Needs authentication")
+# What it prints instead of a sentence of ours, where the URL holds the token, or there is none to be wrong.
+INSTEAD = {
+    "two credentials": re.compile(r"HTTP 400"),
+    "no token": re.compile(r"Send the workspace token as `Authorization: Bearer <token>`"),
+}
 CLEAR_ERROR = re.compile(r"token|Authorization header|401", re.I)
 NEW_TASK = {"title": "Check the client", "body": "Made by a scripted model."}
 
@@ -34,6 +40,8 @@ class ClaudeCodeChecks:
         for label, mode in (("legacy", "legacy"), ("default mode", None)):
             yield f"{label}: rotation between two calls is a clear error", self.rotation_between_two_calls, mode
             yield f"{label}: rotation during a call is a clear error", self.rotation_during_a_call, mode
+        for name in NAMES:
+            yield f"prints what to do: {name}", self.prints_what_to_do, name
 
     def client(self):
         return ClaudeCode(self.program, next(self.folders))
@@ -56,6 +64,26 @@ class ClaudeCodeChecks:
         expect(NOT_CONNECTED.search(listed.output), "the old token is said to fail", listed.output)
         expect(not CONNECTED.search(listed.output), "the old token does not connect", listed.output)
         expect_connected(client.mcp_list(workspace.secret))
+
+    def prints_what_to_do(self, name):
+        mistake = mistakes(self.server)[name]
+        url = mistake.url.partition("?")[0]
+        client = self.client()
+        if name == "no token":
+            client.use_no_token(url)
+        elif name == "two credentials":
+            client.use_both_forms(url)
+        else:
+            client.use_header_form(url)
+        # What Claude Code sends for a variable that is not set is the literal text.
+        listed = client.mcp_list(None if name == "literal ${NAME}" else mistake.token)
+        expect(NOT_CONNECTED.search(listed.output), "it is said to fail", listed.output)
+        if instead := INSTEAD.get(name):
+            expect(instead.search(listed.output), "it prints what is wrong", listed.output)
+        else:
+            expect(as_json(mistake.sentence) in listed.output, "it prints the sentence", listed.output)
+        secret = name != "literal ${NAME}" and mistake.token
+        expect(not secret or secret not in listed.output, "it repeats no token", listed.output)
 
     def two_calls_with_one_session_token(self):
         with Work(self, "legacy") as work:

@@ -28,9 +28,9 @@ class Unavailable(Exception):
 
 @dataclass
 class Client:
-    """An installed client: the program to run and its version."""
+    """An installed client: the program to run, or the words that begin its command line, and its version."""
 
-    program: str
+    program: str | list
     version: str
 
 
@@ -56,6 +56,19 @@ def python_client(cache):
                 [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=1", "mcp"])
     asked = process.run([python, "-c", "import importlib.metadata as m; print(m.version('mcp'))"], timeout=30)
     return Client(str(python), asked.stdout.strip())
+
+
+def typescript_client(cache):
+    """Installs the official TypeScript SDK from npm; the program is Node and the folder to import it from."""
+    sdk = npm_package(cache, "@modelcontextprotocol/sdk")
+    return Client([node(cache).program, str(sdk.folder)], sdk.version)
+
+
+def inspector(cache):
+    """Installs the MCP inspector from npm, for its command line."""
+    package = npm_package(cache, "@modelcontextprotocol/inspector")
+    launcher = json.loads((package.folder / "package.json").read_text())["bin"]["mcp-inspector"]
+    return Client([node(cache).program, str(package.folder / launcher)], package.version)
 
 
 def node(cache):

@@ -2,10 +2,14 @@
 
 import itertools
 import time
+from pathlib import Path
 
+from program_client import ProgramClient, error_of
 from proxy import Proxy
-from python_client import ClientError, PythonClient
 from report import expect
+from sentences import NAMES, mistakes
+
+PROGRAM = Path(__file__).with_name("python_program.py")
 
 MODERN_VERSION = "2026-07-28"
 TOOLS = {"createTask", "getTask", "getWorkspace", "reply"}
@@ -24,10 +28,17 @@ class PythonClientChecks:
         for label, mode in (("legacy", "legacy"), ("modern", "auto")):
             yield f"{label}: connects, lists tools, creates and reads a task", self.works, mode
             yield f"{label}: rotation in mid-stream", self.rotation_in_mid_stream, mode
+            for name in NAMES:
+                # Its HTTP library refuses to send a header that ends with a space.
+                if name != "empty token":
+                    yield f"{label}: prints what to do: {name}", self.prints_what_to_do, mode, name
+
+    def client(self):
+        return ProgramClient([self.python, PROGRAM], next(self.folders))
 
     def works(self, mode):
         workspace = self.server.create_workspace("python")
-        with Proxy(self.server.url) as proxy, PythonClient(self.python, next(self.folders)) as client:
+        with Proxy(self.server.url) as proxy, self.client() as client:
             version = client.connect(proxy.address_of(workspace.mcp_url), workspace.secret, mode)
             expect((version >= MODERN_VERSION) == (mode == "auto"), f"{mode} agreed on {version}", proxy)
             tools = client.list_tools()
@@ -41,7 +52,7 @@ class PythonClientChecks:
 
     def rotation_in_mid_stream(self, mode):
         workspace = self.server.create_workspace("python")
-        with Proxy(self.server.url) as proxy, PythonClient(self.python, next(self.folders)) as client:
+        with Proxy(self.server.url) as proxy, self.client() as client:
             url = proxy.address_of(workspace.mcp_url)
             client.connect(url, workspace.secret, mode)
             open_exchanges = []
@@ -76,11 +87,8 @@ class PythonClientChecks:
             expect("Workspace:" in described, f"the new token works, not {described!r}", proxy)
             client.do("disconnect")
 
-
-def error_of(action, *arguments):
-    """Returns the words of the `ClientError` that `action` raises, or None when it raises none."""
-    try:
-        action(*arguments)
-    except ClientError as error:
-        return str(error)
-    return None
+    def prints_what_to_do(self, mode, name):
+        mistake = mistakes(self.server)[name]
+        with self.client() as client:
+            printed = error_of(client.connect, mistake.url, mistake.token, mode)
+            expect(printed and mistake.sentence in printed, f"the error is the sentence, not {printed!r}")

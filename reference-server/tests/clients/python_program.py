@@ -22,7 +22,8 @@ class Program:
 
     async def connect(self, url, token, mode):
         await self.disconnect()
-        http_client = httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        http_client = httpx2.AsyncClient(headers=headers, timeout=60)
         await self.open.enter_async_context(http_client)
         transport = streamable_http_client(url, http_client=http_client)
         self.client = await self.open.enter_async_context(Client(transport, mode=mode))

@@ -20,8 +20,13 @@ import install
 import namespace
 import process
 
-CHECKS_SECONDS = 300
-INSTALLERS = {"claude-code": install.claude_code, "python-mcp": install.python_client}
+CHECKS_SECONDS = 480
+INSTALLERS = {
+    "claude-code": install.claude_code,
+    "python-mcp": install.python_client,
+    "typescript-sdk": install.typescript_client,
+    "inspector": install.inspector,
+}
 PROJECT = Path(__file__).resolve().parents[3]
 
 

@@ -1,25 +1,26 @@
-"""Drives the Python SDK's client, which runs as a program of its own, one command after the other."""
+"""Drives an SDK's client, which runs as a program of its own, one command after the other."""
 
 import json
 import select
 import subprocess
-from pathlib import Path
 
 import process
 
 ANSWER_SECONDS = 20
 
 
-class PythonClient:
-    """The client; `begin` and `answer` are apart so that something else can happen while a call is open."""
+class ProgramClient:
+    """The client; `begin` and `answer` are apart so that something else can happen while a call is open.
 
-    def __init__(self, python, folder):
-        program = Path(__file__).with_name("python_program.py")
+    The program reads a JSON command a line and answers each with one line: `{"ok": …}` or `{"error": …}`.
+    """
+
+    def __init__(self, argv, folder):
         folder.mkdir(parents=True)
         self.log_path = folder / "client.log"
         with open(self.log_path, "wb") as log:
             self.child = process.start(
-                [python, program],
+                argv,
                 env=process.clean_environment(folder),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -34,8 +35,8 @@ class PythonClient:
         self.child.stdin.close()
         self.child.stdout.close()
 
-    def connect(self, url, token, mode):
-        """Connects and returns the protocol version that was agreed on."""
+    def connect(self, url, token, mode=None):
+        """Connects and returns the protocol version that was agreed on; without a token no header is sent."""
         return self.do("connect", url=url, token=token, mode=mode)
 
     def list_tools(self):
@@ -71,3 +72,12 @@ class PythonClient:
 
 class ClientError(Exception):
     """What the SDK raised, in words."""
+
+
+def error_of(action, *arguments, **more):
+    """Returns the words of the `ClientError` that `action` raises, or None when it raises none."""
+    try:
+        action(*arguments, **more)
+    except ClientError as error:
+        return str(error)
+    return None
