@@ -271,7 +271,16 @@ impl Agent {
 
     /// Opens the stream of the session.
     pub(crate) async fn listen(&self) -> Events {
-        let headers = [("accept", "text/event-stream")];
+        self.listen_with(&[]).await
+    }
+
+    /// Opens the stream again, after the event `last`.
+    pub(crate) async fn listen_after(&self, last: &str) -> Events {
+        self.listen_with(&[("last-event-id", last)]).await
+    }
+
+    async fn listen_with(&self, headers: &[(&str, &str)]) -> Events {
+        let headers = [&[("accept", "text/event-stream")], headers].concat();
         let response = self.send(Method::GET, &headers, String::new()).await;
         assert_eq!(response.status(), StatusCode::OK);
         Events {

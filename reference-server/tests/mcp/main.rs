@@ -16,3 +16,4 @@ mod rotation;
 mod settings;
 mod tools;
 mod waiting;
+mod wire;

@@ -80,3 +80,22 @@ async fn what_came_before_the_stream_was_open_is_not_lost() {
     let event = agent.listen().await.soon().await.unwrap();
     assert_eq!(event["params"]["content"], "New task: early\n\nall of it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_while_the_stream_was_broken_off_is_sent_after_it() {
+    let world = World::new();
+    let agent = world.agent(Era::Legacy).await;
+    let mut stream = agent.listen().await;
+    world.add_task(&world.acme, "before");
+    let event = stream.soon().await.unwrap();
+    assert_eq!(event["params"]["content"], "New task: before\n\nall of it");
+    drop(stream);
+    let task = world.add_task(&world.acme, "meanwhile");
+    let mut stream = agent.listen_after("0").await;
+    // rmcp may send again what had come already; `message_id` tells a client so.
+    let mut event = stream.soon().await.unwrap();
+    if event["params"]["meta"]["chat_id"] != *task {
+        event = stream.soon().await.unwrap();
+    }
+    assert_eq!(event["params"]["meta"]["chat_id"], *task);
+}

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::client::{Era, World, answer};
 
 impl World {
-    async fn set(&self, body: serde_json::Value) {
+    pub(crate) async fn set(&self, body: serde_json::Value) {
         let path = format!("/workspaces/{}/settings", self.acme.id);
         let (status, answer) = self.operate(Method::POST, &path, Some(body)).await;
         assert_eq!(status, 200, "{answer}");

@@ -98,7 +98,7 @@ fn health_is_told_to_any_host() {
 
 #[test]
 fn discovery_is_answered_at_once_and_repeats_nothing() {
-    let home = Home::new();
+    let home = Home::new().with_variable("WST_LOG", "trace");
     let server = home.serve();
     let workspace = home.create_workspace("acme");
     let id = &workspace.id;
@@ -126,6 +126,15 @@ fn discovery_is_answered_at_once_and_repeats_nothing() {
         assert!(!all.contains("secret-query") && !all.contains(&workspace.secret[90..120]));
     }
     assert!(watch.elapsed() < Duration::from_secs(2));
+    let registered = format!("/register?token={}&x=secret-query", workspace.secret);
+    let registered = server.ask("POST", &registered, &[("content-length", "0")]);
+    assert!(registered.status == 400 && !registered.body.contains("secret-query"));
+    let log = server.log();
+    assert!(
+        log.contains("/.well-known/..."),
+        "it logs what is asked for"
+    );
+    assert!(!log.contains("secret-query") && !log.contains(&workspace.secret[90..106]));
     let described = server.ask("GET", &described, &[]);
     let described: serde_json::Value = serde_json::from_str(&described.body).unwrap();
     assert_eq!(described["resource"], *workspace.mcp_url);
