@@ -15,6 +15,7 @@
 //! | `control`, `api` | the same actions for commands, over a socket in the data directory |
 //! | `actions` | what people do, a file each |
 //! | `tasks`, `workspaces` | what agents and people work on |
+//! | `clients` | MCP clients: their files, their syntax, how each is told of a workspace |
 //! | `people`, `caller`, `audit` | who does it, what they may, and what they did |
 //! | `activity` | who is connected, what tokens are used for, which old ones are still tried |
 //! | `live` | tells open pages what has changed |
@@ -43,6 +44,7 @@ pub mod bare;
 mod bench;
 mod caller;
 pub mod cli;
+mod clients;
 mod config;
 mod control;
 mod dashboard;

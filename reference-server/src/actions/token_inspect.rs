@@ -118,6 +118,11 @@ struct PublicClaims {
     sub: String,
 }
 
+/// Returns the workspace that a token says it is for, whether or not that is true.
+pub(crate) fn audience(token: &str) -> Option<String> {
+    PublicClaims::read(token).map(|claims| claims.aud)
+}
+
 impl PublicClaims {
     fn read(token: &str) -> Option<Self> {
         if token.len() > MAX_LENGTH {

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{NonEmptyStringValueParser, PossibleValuesParser},
+};
 
 use crate::{
     actions::{Reason, Ring},
+    clients::CLIENTS,
     config::{GlobalOptions, ServerOptions},
     rollback::JournalChoice,
 };
@@ -36,6 +40,9 @@ pub(super) enum Command {
     /// Add users of the dashboard, let them in, and lock them out
     #[command(subcommand)]
     User(UserCommand),
+    /// Tell an MCP client of a workspace, or check what it was told
+    #[command(after_help = CONNECTING)]
+    Connect(ConnectOptions),
     /// Ask the running server whether it works; exit code 0 if it does
     Health,
     /// Show or export who did what
@@ -54,6 +61,45 @@ pub(super) enum Command {
     #[command(subcommand)]
     Bench(BenchCommand),
 }
+
+#[derive(Args, Debug)]
+pub(super) struct ConnectOptions {
+    /// The client
+    #[arg(value_name = "CLIENT", value_parser = PossibleValuesParser::new(CLIENTS.iter().map(|client| client.key)))]
+    pub(super) client: String,
+    /// The workspace's id, or its name if no other has it [default: the only one]
+    #[arg(long, value_name = "ID|NAME", conflicts_with = "url", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) workspace: Option<String>,
+    /// The workspace's address; with it, no data directory is needed
+    #[arg(long, value_name = "MCP_URL")]
+    pub(super) url: Option<String>,
+    /// The token's name
+    #[arg(long, default_value = "primary", value_name = "NAME")]
+    pub(super) name: String,
+    /// The variable that holds the token [default: WORKSPACE_TOKEN_ with the workspace's name; with --url the
+    /// one that the file names, or WORKSPACE_TOKEN_ with the workspace's id]
+    #[arg(long, value_name = "VARIABLE")]
+    pub(super) variable: Option<String>,
+    /// Put it into the client's file, and keep everything else that is there
+    #[arg(long, conflicts_with = "check")]
+    pub(super) write: bool,
+    /// Say what is wrong with what is there, with a request to the server; exit code 1 if anything is
+    #[arg(long)]
+    pub(super) check: bool,
+    /// Show how a file .env is loaded into the shell, too
+    #[arg(long)]
+    pub(super) env_file: bool,
+    /// Have Claude Code run `wst headers`, so that the token itself is never sent to the MCP endpoint
+    #[arg(long)]
+    pub(super) helper: bool,
+    /// The project's folder [default: where this runs]
+    #[arg(long, value_name = "PROJECT")]
+    pub(super) dir: Option<PathBuf>,
+}
+
+const CONNECTING: &str = "\
+The file holds no token: it names the variable that the client reads it from, so it may be committed.
+With --write, .env.example gets the variable's name, and .gitignore the files in which a token may lie.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BenchCommand {

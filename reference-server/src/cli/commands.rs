@@ -368,6 +368,9 @@ fn advise_connecting(output: Output, mcp_url: &str, variable: &str) {
     output.advice(&format!(
         "keep the token, which is not shown again, in the variable {variable}"
     ));
+    output.advice(&format!(
+        "tell a client of it: wst connect CLIENT --url {mcp_url} --variable {variable} --write"
+    ));
 }
 
 fn ended(sessions: usize, streams: usize) -> String {

@@ -5,6 +5,8 @@ mod audit;
 mod backup;
 mod bench;
 mod commands;
+mod connect;
+mod fetch;
 mod health;
 mod keys;
 mod output;
@@ -65,6 +67,7 @@ fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
         Command::Token(command) => ask(&global, output, command),
         Command::Task(command) => ask(&global, output, command),
         Command::User(command) => ask(&global, output, command),
+        Command::Connect(options) => connect::connect(&global, output, options),
         Command::Health => ask(&global, output, health::ShowHealth),
         Command::Audit(command) => ask(&global, output, command),
         Command::SetupLink => ask(&global, output, people::ShowSetupLink),

@@ -5,7 +5,6 @@ use axum::extract::State;
 use serde::Deserialize;
 
 use super::{
-    clients::{self, ClientGuide},
     extract::{Form, Path, Query},
     filters,
     guard::LoggedIn,
@@ -17,6 +16,7 @@ use crate::{
         ConnectionLine, ConnectionList, Secret, TokenLine, TokenList, TokenTest, TokenTested,
     },
     app::App,
+    clients::{self, ClientGuide},
     error::AppError,
     variables::slot_variable,
 };
@@ -35,7 +35,11 @@ struct ConnectPage {
     /// The names of the live tokens.
     tokens: Vec<String>,
     variable: String,
+    /// The line that sets it.
+    export: String,
     clients: Vec<ClientGuide>,
+    /// The lines that keep the token out of git.
+    ignored: String,
     /// Who is connected with the token.
     connections: Vec<ConnectionLine>,
     test: Option<TokenTested>,
@@ -119,6 +123,8 @@ async fn page(
     render(&ConnectPage {
         layout,
         clients: clients::guides(&workspace, &variable, &mcp_url),
+        export: clients::export_line(&variable),
+        ignored: clients::IGNORED.join("\n"),
         workspace,
         mcp_url,
         query,

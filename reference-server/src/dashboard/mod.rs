@@ -10,7 +10,6 @@ mod assets;
 mod audit;
 mod board;
 mod chart;
-mod clients;
 mod connect;
 mod connections;
 mod extract;

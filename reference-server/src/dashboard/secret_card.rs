@@ -8,14 +8,10 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use zeroize::Zeroizing;
 
-use super::{
-    clients::{self, ClientGuide},
-    filters,
-    layout::Layout,
-    page::PageResult,
-};
+use super::{filters, layout::Layout, page::PageResult};
 use crate::{
     actions::{ClientLine, RejectedLine, Secret},
+    clients::{self, ClientGuide},
     variables::slot_variable,
 };
 
