@@ -36,7 +36,7 @@ impl Tls {
         tls
     }
 
-    fn issue(&self, names: &[&str]) {
+    pub(crate) fn issue(&self, names: &[&str]) {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate().unwrap();
         let parameters = CertificateParams::new(names).unwrap();
@@ -45,10 +45,14 @@ impl Tls {
         self.write("cert.pem", &certificate.pem(), 0o644);
     }
 
-    fn write(&self, name: &str, text: &str, mode: u32) {
+    pub(crate) fn write(&self, name: &str, text: &str, mode: u32) {
         let path = self.home.path(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    pub(crate) fn authority_pem(&self) -> String {
+        self.authority.pem()
     }
 
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {

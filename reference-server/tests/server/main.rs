@@ -6,6 +6,7 @@ mod bench;
 mod cli;
 mod common;
 mod config;
+mod connect;
 mod data_dir;
 mod demo;
 mod fixtures;
