@@ -6,21 +6,28 @@ import signal
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+import connecting
 import wst
 from claude_code_checks import ClaudeCodeChecks
+from connect_checks import ConnectChecks
 from inspector_checks import InspectorChecks
 from python_client_checks import PythonClientChecks
 from report import Report
 from typescript_client_checks import TypeScriptClientChecks
 
-CHECKS = {
-    "claude-code": ClaudeCodeChecks,
-    "python-mcp": PythonClientChecks,
-    "typescript-sdk": TypeScriptClientChecks,
-    "inspector": InspectorChecks,
-}
+CHECKS = [
+    ("claude-code", ClaudeCodeChecks),
+    ("python-mcp", PythonClientChecks),
+    ("typescript-sdk", TypeScriptClientChecks),
+    ("inspector", InspectorChecks),
+    ("claude-code", partial(ConnectChecks, connecting.ClaudeCode)),
+    ("gemini", partial(ConnectChecks, connecting.Gemini)),
+    ("codex", partial(ConnectChecks, connecting.Codex)),
+    ("opencode", partial(ConnectChecks, connecting.OpenCode)),
+]
 
 
 def run_checks(binary, clients):
@@ -30,7 +37,7 @@ def run_checks(binary, clients):
         server = None
         if any("program" in client for client in clients.values()):
             server = stack.enter_context(wst.Server(binary, folder / "server"))
-        for client_name, checks in CHECKS.items():
+        for client_name, checks in CHECKS:
             client = clients[client_name]
             for name, *call in checks(client.get("program"), server, folder).all():
                 name = f"{client_name}: {name}"

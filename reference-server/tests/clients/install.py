@@ -36,15 +36,33 @@ class Client:
 
 def claude_code(cache):
     """Installs Claude Code from npm."""
-    folder = cache / "claude-code"
-    package = folder / "node_modules/@anthropic-ai/claude-code/package.json"
+    return from_npm(cache, "claude-code", "@anthropic-ai/claude-code", "claude")
+
+
+def gemini(cache):
+    """Installs Gemini CLI from npm."""
+    return from_npm(cache, "gemini", "@google/gemini-cli", "gemini")
+
+
+def codex(cache):
+    """Installs Codex from npm."""
+    return from_npm(cache, "codex", "@openai/codex", "codex")
+
+
+def opencode(cache):
+    """Installs opencode from npm."""
+    return from_npm(cache, "opencode", "opencode-ai", "opencode")
+
+
+def from_npm(cache, name, package, program):
+    folder = cache / name
     if not fresh(folder):
         # The tag is needed: without it npm picks an old version where Node is older than the newest one asks for,
-        # although the program is a native binary that does not use Node.
+        # although some of the programs are native binaries that do not use Node.
         install(folder, ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error",
-                         "--engine-strict=false", "--ignore-scripts=false", "--fetch-retries=1",
-                         "@anthropic-ai/claude-code@latest"])
-    return Client(str(folder / "node_modules/.bin/claude"), json.loads(package.read_text())["version"])
+                         "--engine-strict=false", "--ignore-scripts=false", "--fetch-retries=1", f"{package}@latest"])
+    manifest = folder / "node_modules" / package / "package.json"
+    return Client(str(folder / "node_modules/.bin" / program), json.loads(manifest.read_text())["version"])
 
 
 def python_client(cache):

@@ -20,9 +20,12 @@ import install
 import namespace
 import process
 
-CHECKS_SECONDS = 480
+CHECKS_SECONDS = 840
 INSTALLERS = {
     "claude-code": install.claude_code,
+    "gemini": install.gemini,
+    "codex": install.codex,
+    "opencode": install.opencode,
     "python-mcp": install.python_client,
     "typescript-sdk": install.typescript_client,
     "inspector": install.inspector,
