@@ -156,10 +156,15 @@ fn nothing_is_unsafe_but_the_memory_of_keys() {
     );
 }
 
-/// What the pages on security name as a test is one: a name of at least three words, in backticks.
+/// What the pages on security and on MCP name as a test is one: a name of at least three words, in backticks.
 #[test]
 fn every_test_that_a_page_names_exists() {
-    const PAGES: [&str; 3] = ["asvs.md", "mutation-tests.md", "security-tests.md"];
+    const PAGES: [&str; 4] = [
+        "asvs.md",
+        "mcp-eras.md",
+        "mutation-tests.md",
+        "security-tests.md",
+    ];
     let sources: Vec<String> = ["rs", "py"]
         .into_iter()
         .flat_map(repository)
