@@ -1,15 +1,17 @@
 //! The response body of the layer: carries its own answers, and ends open streams.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::grpc;
 use crate::authority::{
     liveness::{Hold, Registration, Use},
     polls,
@@ -21,7 +23,8 @@ const SMALL: u64 = 64 * 1024;
 pin_project! {
     /// A response body that ends when the token of its request does.
     ///
-    /// It is open-ended bodies, and those above 64 KiB, that are guarded; they end in a clean end of stream.
+    /// It is open-ended bodies, and those above 64 KiB, that are guarded; they end in a clean end of stream, and
+    /// those of [gRPC](super::grpc) in trailers.
     /// A body that announced its length and is cut short makes the HTTP library close the connection.
     pub struct GuardedBody<B> {
         #[pin]
@@ -38,10 +41,42 @@ pin_project! {
             inner: B,
             hold: Hold,
             registration: Registration,
-            farewell: Option<Bytes>,
+            ending: Ending,
         },
         Open { #[pin] inner: B },
         Text { text: Option<Bytes> },
+    }
+}
+
+/// What a guarded body says last when its token ends.
+pub(crate) enum Ending {
+    Farewell(Bytes),
+    GrpcStatus,
+    Silence,
+}
+
+impl Ending {
+    /// Chooses what a response with these headers ends with.
+    pub(super) fn of(headers: &HeaderMap, farewell: Option<Bytes>) -> Self {
+        if grpc::ends_in_trailers(headers) {
+            return Self::GrpcStatus;
+        }
+        match farewell {
+            Some(farewell) if !farewell.is_empty() => Self::Farewell(farewell),
+            _ => Self::Silence,
+        }
+    }
+
+    /// Makes the last frame.
+    ///
+    /// A body that a rotation has given up on has no words left. That it was cut is said all the same
+    /// where an end without it would read as a success.
+    fn into_frame(self, is_dismissed: bool) -> Option<Frame<Bytes>> {
+        match self {
+            Self::Farewell(farewell) if !is_dismissed => Some(Frame::data(farewell)),
+            Self::GrpcStatus => Some(Frame::trailers(grpc::last_trailers())),
+            Self::Farewell(_) | Self::Silence => None,
+        }
     }
 }
 
@@ -53,16 +88,18 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
         }
     }
 
-    /// Makes an answer of our own.
+    /// Makes an answer of our own. An empty one is over before it begins, as clients of gRPC have to see it.
     pub(crate) fn text(text: Bytes) -> Self {
-        Self {
-            state: State::Text { text: Some(text) },
-        }
+        let state = match text.is_empty() {
+            true => State::Ended,
+            false => State::Text { text: Some(text) },
+        };
+        Self { state }
     }
 
     /// Passes `inner` on until `hold` ends, if it is long enough for that to matter.
     #[inline]
-    pub(crate) fn guarded(inner: B, hold: Hold, farewell: Option<Bytes>) -> Self {
+    pub(crate) fn guarded(inner: B, hold: Hold, ending: impl FnOnce() -> Ending) -> Self {
         let is_short = inner.is_end_stream()
             || inner
                 .size_hint()
@@ -78,7 +115,7 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
                 inner,
                 hold,
                 registration,
-                farewell,
+                ending: ending(),
             },
         }
     }
@@ -103,27 +140,36 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
                 inner,
                 hold,
                 registration,
-                farewell,
+                ending,
             } => {
                 // Entered before the check: a rotation waits for a frame that the check let through.
                 let _poll = polls::enter();
                 match poll_while_live(inner, hold, registration, cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame)),
-                    Poll::Ready(None) if hold.is_live() || registration.is_dismissed() => None,
-                    Poll::Ready(None) => farewell.take().filter(|farewell| !farewell.is_empty()),
+                    Poll::Ready(Some(frame)) => {
+                        // Nothing comes after trailers, ours neither.
+                        if frame.as_ref().is_ok_and(Frame::is_trailers) {
+                            state.set(State::Ended);
+                        }
+                        return Poll::Ready(Some(frame));
+                    }
+                    Poll::Ready(None) if hold.is_live() => None,
+                    Poll::Ready(None) => {
+                        let ending = mem::replace(ending, Ending::Silence);
+                        ending.into_frame(registration.is_dismissed())
+                    }
                 }
             }
         };
         // Drops the inner body and leaves the waiters: this is what a rotation waits for.
         state.set(State::Ended);
-        Poll::Ready(frame.map(|farewell| Ok(Frame::data(farewell))))
+        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
             State::Ended => true,
-            // Also when nothing is left inside: the farewell may still come.
+            // Also when nothing is left inside: the last frame may still come.
             State::Guarded { inner, hold, .. } => hold.is_live() && inner.is_end_stream(),
             State::Open { inner } => inner.is_end_stream(),
             State::Text { text } => text.is_none(),

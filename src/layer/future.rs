@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::{
     Farewell, GuardedBody,
+    body::Ending,
     layer::{Gate, Manners, PendingAdmission, ResourceMetadata, Responder},
 };
 use crate::{
@@ -187,10 +188,7 @@ where
                                 let farewell = take_farewell(&mut response);
                                 if hold.is_live() || farewell.is_some() {
                                     manners.apply(response.headers_mut());
-                                    let farewell = farewell.map(|farewell| farewell.0);
-                                    let guarded = response
-                                        .map(|body| GuardedBody::guarded(body, *hold, farewell));
-                                    return Poll::Ready(Ok(guarded));
+                                    return Poll::Ready(Ok(guard(response, *hold, farewell)));
                                 }
                             }
                             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -263,6 +261,18 @@ fn take_farewell<B>(response: &mut Response<B>) -> Option<Farewell> {
         return None;
     }
     response.extensions_mut().remove::<Farewell>()
+}
+
+#[inline]
+fn guard<B: Body<Data = Bytes>>(
+    response: Response<B>,
+    hold: Hold,
+    farewell: Option<Farewell>,
+) -> Response<GuardedBody<B>> {
+    let (parts, body) = response.into_parts();
+    let ending = || Ending::of(&parts.headers, farewell.map(|farewell| farewell.0));
+    let body = GuardedBody::guarded(body, hold, ending);
+    Response::from_parts(parts, body)
 }
 
 /// Joins the waiters.

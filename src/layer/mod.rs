@@ -44,6 +44,10 @@
 //! [`SessionLayer`](crate::session::SessionLayer) → your service. Without the outermost one, whatever
 //! stands before the token layer sees the credential; what stands behind it never does.
 //!
+//! # gRPC
+//! Clients of gRPC read the outcome of a call from `grpc-status` and not from the status of HTTP:
+//! [`grpc`] has the response to rejected calls, and says how open streams end.
+//!
 //! # Deployment caveat
 //! Bytes that were handed to the HTTP library before a rotation still reach the client, and a
 //! connection that was upgraded (a WebSocket) is not watched: close it when
@@ -52,6 +56,7 @@
 mod body;
 mod credential;
 mod future;
+pub mod grpc;
 #[expect(
     clippy::module_inception,
     reason = "the folder is the middleware, the file its `Layer`"
@@ -62,6 +67,8 @@ mod response;
 mod scrub;
 mod service;
 
+#[cfg(feature = "session")]
+pub(crate) use body::Ending;
 pub use body::GuardedBody;
 pub use future::ResponseFuture;
 pub use layer::WorkspaceTokenLayer;

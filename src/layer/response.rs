@@ -11,7 +11,7 @@ use crate::rejection::{Rejection, RejectionKind};
 /// What an inner service wants to be said last when the token of a response ends.
 ///
 /// Put into a response's extensions. If the response's body is still open when the token is rotated,
-/// these bytes are its last frame. On a response that the inner service makes *because* the
+/// these bytes are its last frame; a response of gRPC ends in trailers instead (see [`grpc`](super::grpc)). On a response that the inner service makes *because* the
 /// token ended, it marks that response as the answer, which is then sent in place of the layer's own 401.
 #[derive(Clone, Debug, Default)]
 pub struct Farewell(pub Bytes);
@@ -112,6 +112,9 @@ mod tests {
             assert_eq!(json["error"]["message"], rejection.message());
             assert_eq!(json["jsonrpc"], "2.0");
             assert!(json["id"].is_null() && json["error"]["code"].is_i64());
+            let grpc = super::super::grpc::rejection(&rejection);
+            assert_eq!(grpc.headers()["grpc-message"], rejection.message());
+            assert!(!rejection.message().contains('%'), "gRPC would decode it");
         }
     }
 }

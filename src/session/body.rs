@@ -9,7 +9,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{authority::sessions::SessionUse, layer::GuardedBody};
+use crate::{
+    authority::sessions::SessionUse,
+    layer::{Ending, GuardedBody},
+};
 
 pin_project! {
     /// A response body that ends when its session does.
@@ -31,7 +34,7 @@ impl<B: Body<Data = Bytes>> SessionBody<B> {
 
     pub(super) fn of_session(inner: B, in_use: SessionUse) -> Self {
         Self {
-            inner: GuardedBody::guarded(inner, in_use.session().hold(), None),
+            inner: GuardedBody::guarded(inner, in_use.session().hold(), || Ending::Silence),
             in_use: Some(in_use),
         }
     }
