@@ -55,7 +55,8 @@
 //! - `serve`: an accept loop for any tower service: header timeout, `TCP_NODELAY`, graceful stop.
 //! - `warp`: filters for warp, and `serve`.
 //! - `tracing`: a log line for each rejection, without secrets.
-//! - `test-util`: the conformance suites for stores and ciphers, and a clock that tests move by hand.
+//! - `test-util`: for tests: of a store or a cipher of your own, its conformance suite; of your application, `testing`,
+//!   with a clock that is moved by hand, bad credentials of every kind, and an audit of its routes.
 //! - `full`: all but `test-util`.
 //!
 //! # How it works
@@ -90,6 +91,8 @@ pub mod serve;
 pub mod session;
 pub mod store;
 mod sync;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod token;
 #[cfg(feature = "warp")]
 pub mod warp;

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// The floor of each module of the library. A module uses its own floor and those below it.
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 18] = [
     ("prove", 0),
     ("sync", 0),
     ("id", 0),
@@ -29,6 +29,7 @@ const FLOORS: [(&str, u8); 17] = [
     ("serve", 4),
     ("axum", 5),
     ("warp", 5),
+    ("testing", 5),
     ("manual", 5),
 ];
 
