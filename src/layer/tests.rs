@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     pin::Pin,
-    task::{Context, Poll},
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -120,20 +120,6 @@ fn mirror(request: Request<NoBody>) -> Ready<Result<Response<Full<Bytes>>, Infal
 }
 
 #[tokio::test]
-async fn passes_on_the_verified_token_and_not_the_credential() {
-    let authority = authority();
-    let token = issue(&authority).await;
-    let service = layer(&authority)
-        .with_query_token("token")
-        .layer(service_fn(mirror));
-    for uri in ["/x?a=1", &format!("/x?a=1&token={token}")] {
-        let bearer = (!uri.contains("token=")).then_some(&*token);
-        let response = service.clone().oneshot(request(uri, bearer)).await.unwrap();
-        assert_eq!(text(response).await, r#"/x?a=1 Some("acme") None"#);
-    }
-}
-
-#[tokio::test]
 async fn the_answer_to_a_query_token_is_neither_kept_nor_referred_to() {
     let authority = authority();
     let token = issue(&authority).await;
@@ -227,22 +213,6 @@ async fn a_scrub_layer_switches_no_query_token_on() {
 }
 
 #[tokio::test]
-async fn an_optional_token_may_be_absent_but_not_wrong() {
-    let authority = authority();
-    let service = layer(&authority)
-        .with_optional_token()
-        .layer(service_fn(mirror));
-    let response = service.clone().oneshot(request("/", None)).await.unwrap();
-    assert_eq!(text(response).await, "/ None None");
-    let response = service
-        .clone()
-        .oneshot(request("/", Some("wrong")))
-        .await
-        .unwrap();
-    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-}
-
-#[tokio::test]
 async fn an_address_without_a_workspace_is_open_only_where_tokens_are_optional() {
     let authority = authority();
     let token = issue(&authority).await;
@@ -325,72 +295,6 @@ async fn an_application_can_answer_rejections_in_its_own_way() {
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(*rejection.kind(), RejectionKind::MissingCredential);
     assert_eq!(text(response).await, "own");
-}
-
-/// A service that must be polled ready before each call, as `Buffer` and `ConcurrencyLimit` are.
-#[derive(Default)]
-struct Strict {
-    is_ready: bool,
-}
-
-impl Clone for Strict {
-    fn clone(&self) -> Self {
-        Self { is_ready: false }
-    }
-}
-
-impl Service<Request<NoBody>> for Strict {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Full<Bytes>>, Infallible>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.is_ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<NoBody>) -> Self::Future {
-        assert!(
-            std::mem::take(&mut self.is_ready),
-            "called before it was ready"
-        );
-        mirror(request)
-    }
-}
-
-#[tokio::test]
-async fn calls_the_very_service_that_was_polled_ready() {
-    let authority = authority();
-    let token = issue(&authority).await;
-    let mut service = layer(&authority).layer(Strict::default());
-    // The first goes through the store, the second through memory.
-    for _ in 0..2 {
-        let response = service
-            .ready()
-            .await
-            .unwrap()
-            .call(request("/", Some(&token)))
-            .await
-            .unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
-    }
-}
-
-#[tokio::test]
-async fn a_running_call_is_answered_when_its_token_is_rotated() {
-    let authority = authority();
-    let token = issue(&authority).await;
-    let never = service_fn(|_: Request<NoBody>| {
-        std::future::pending::<Result<Response<NoBody>, Infallible>>()
-    });
-    let service = layer(&authority).layer(never);
-    let call = tokio::spawn(service.oneshot(request("/", Some(&token))));
-    until_a_use_is_open(&authority).await;
-    let ended = rotate(&authority).await;
-    assert_eq!((ended.calls, ended.left_behind), (1, 0));
-    let response = call.await.unwrap().unwrap();
-    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    assert!(text(response).await.contains("was regenerated"));
 }
 
 #[tokio::test]
@@ -478,6 +382,58 @@ async fn a_stream_that_was_left_behind_gives_no_farewell_and_is_not_waited_for_a
     let second = rotate(&authority).await;
     assert_eq!((second.streams, second.left_behind), (0, 0));
     assert!(response.into_body().frame().await.is_none());
+}
+
+/// A response of gRPC, and the other end of its body.
+async fn begin_grpc_stream(
+    authority: &TokenAuthority,
+    token: &str,
+) -> (
+    Sender<Bytes, Infallible>,
+    impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin + use<>,
+) {
+    let (sender, channel) = Channel::<Bytes, Infallible>::new(4);
+    let mut response = Response::new(channel);
+    let grpc = http::HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+    let response = std::sync::Arc::new(std::sync::Mutex::new(Some(response)));
+    let streaming = service_fn(move |_: Request<NoBody>| {
+        ready(Ok::<_, Infallible>(
+            response.lock().unwrap().take().unwrap(),
+        ))
+    });
+    let service = layer(authority).layer(streaming);
+    let response = service.oneshot(request("/", Some(token))).await.unwrap();
+    (sender, response.into_body())
+}
+
+/// A client would take an end without trailers for a success, however late it reads it.
+#[tokio::test]
+async fn a_stream_of_grpc_that_was_left_behind_says_so_and_no_more() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let (mut sender, mut body) = begin_grpc_stream(&authority, &token).await;
+    sender.send_data(Bytes::from_static(b"late")).await.unwrap();
+    let ended = rotate(&authority).await;
+    assert_eq!((ended.streams, ended.left_behind), (1, 1));
+    let last = body.frame().await.unwrap().unwrap();
+    assert_eq!(last.into_trailers().unwrap()["grpc-status"], "16");
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn trailers_are_the_last_word_of_a_stream() {
+    let authority = authority();
+    let token = issue(&authority).await;
+    let (mut sender, mut body) = begin_grpc_stream(&authority, &token).await;
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+    sender.send_trailers(trailers).await.unwrap();
+    let last = body.frame().await.unwrap().unwrap();
+    assert_eq!(last.into_trailers().unwrap()["grpc-status"], "0");
+    let ended = rotate(&authority).await;
+    assert_eq!((ended.streams, ended.left_behind), (0, 0));
+    assert!(body.frame().await.is_none());
 }
 
 /// A task that gets no turn for as long as a rotation waits goes on when it gets one: not so the handler.

@@ -1,0 +1,30 @@
+//! hyper alone, HTTP/1.1.
+
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::net::TcpListener;
+use tower::{Layer as _, service_fn};
+use tower_workspace_token::{SessionLayer, WorkspaceTokenLayer};
+
+use crate::{client::Wire, desk::Desk, plain_app::answer, scene};
+
+pub(crate) struct Stack;
+
+impl scene::Stack for Stack {
+    const WIRE: Wire = Wire::Http1;
+
+    async fn serve(
+        listener: TcpListener,
+        layer: WorkspaceTokenLayer,
+        sessions: SessionLayer,
+        desk: Desk,
+    ) {
+        let service = service_fn(move |request| answer(request, sessions.clone(), desk.clone()));
+        let service = TowerToHyperService::new(layer.layer(service));
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let builder = http1::Builder::new();
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service.clone()));
+        }
+    }
+}
