@@ -37,7 +37,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .issue(&"acme".parse()?, &TokenName::primary())
         .await?;
     eprintln!("TOKEN={}", issued.expose_secret());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:3000");
+    let listener = tokio::net::TcpListener::bind(address).await?;
     eprintln!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())

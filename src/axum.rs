@@ -1,5 +1,27 @@
 //! Extractors for axum (feature `axum`).
 //!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tower_workspace_token::{
+//!     Keys, MemoryStore, PathTemplate, TokenAuthority, VerifiedToken, WorkspaceTokenLayer,
+//! };
+//!
+//! async fn notes(token: VerifiedToken) -> String {
+//!     format!("notes of {}", token.workspace())
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Router::new().route("/w/{workspace}/notes", get(notes));
+//!
+//! // What an app gains:
+//! let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate()?).build()?;
+//! let workspace_of = PathTemplate::new("/w/{workspace}/notes");
+//! let app = app.layer(WorkspaceTokenLayer::new(authority.clone(), workspace_of));
+//! # let _: Router = app;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! `VerifiedToken` in a handler's arguments is the token of the request; on a route that no
 //! [`WorkspaceTokenLayer`](crate::layer::WorkspaceTokenLayer) protects, the handler is not called and
 //! the answer is a 500 that says so. Behind
@@ -8,6 +30,16 @@
 //! never gets there.
 //!
 //! With this feature the layers also take the credential out of axum's `OriginalUri`.
+//!
+//! # Where to put the layer
+//! - `Router::layer` covers what is routed before it, and what is not routed: a stranger cannot tell the two apart.
+//! - `Router::route_layer` covers what is routed before it: for the rest there is axum's 404, for everybody.
+//! - In a router that is nested in another one, the layer sees paths without the prefix, as all does there: write the
+//!   template without it. The metadata address of a challenge then lacks it too, so put the layer around `nest` where
+//!   clients look for that.
+//!
+//! [`RouteAudit`](https://docs.rs/tower-workspace-token/latest/tower_workspace_token/testing/struct.RouteAudit.html)
+//! (feature `test-util`) finds a route that was forgotten.
 
 use std::convert::Infallible;
 

@@ -3,7 +3,7 @@
 //!
 //! Run with
 //! ```text
-//! cargo run -p tower-workspace-token-mcp --example mcp_session
+//! cargo run -p tower-workspace-token-mcp --example mcp_service
 //! ```
 //! It asks itself over a real connection and exits with an error if anything is not as it should be.
 
