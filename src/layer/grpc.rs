@@ -43,8 +43,18 @@ pub(super) fn last_trailers() -> HeaderMap {
     status(&Rejection::new(RejectionKind::TokenEnded))
 }
 
+/// Makes the trailers of a stream that a server ends because it stops: `UNAVAILABLE`, upon which clients try again.
+#[cfg(feature = "serve")]
+pub(crate) fn stop_trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(2);
+    let sentence = HeaderValue::from_static("The server stops. Try again in a moment.");
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("14"));
+    trailers.insert(GRPC_MESSAGE, sentence);
+    trailers
+}
+
 /// Returns whether the end of a response is read from its trailers. Not so those of gRPC-Web, which has them in its body.
-pub(super) fn ends_in_trailers(headers: &HeaderMap) -> bool {
+pub(crate) fn ends_in_trailers(headers: &HeaderMap) -> bool {
     let essence = headers
         .get(CONTENT_TYPE)
         .and_then(|content_type| content_type.as_bytes().strip_prefix(b"application/grpc"));

@@ -200,9 +200,7 @@ where
         let this = self.project();
         let shutdown = &this.connection.shutdown;
         let response = ready!(this.inner.poll(cx));
-        Poll::Ready(
-            response.map(|response| response.map(|body| UntilShutdown::new(body, shutdown))),
-        )
+        Poll::Ready(response.map(|response| UntilShutdown::guard(response, shutdown)))
     }
 }
 

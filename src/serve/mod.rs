@@ -120,7 +120,7 @@ impl<L, S, F> Serve<L, S, F> {
     ///
     /// From then on no connection is accepted, and idle ones are closed. Response bodies of unknown length,
     /// as event streams are, end at once, and cleanly: with the last chunk of HTTP/1.1 or `END_STREAM`, not
-    /// with a reset. Running calls and bodies of known length have
+    /// with a reset, and those of gRPC with the status `UNAVAILABLE`. Running calls and bodies of known length have
     /// [`with_shutdown_grace`](Self::with_shutdown_grace) to finish; what is left then is dropped.
     ///
     /// A download whose length is not known is cut off by this as well: give such bodies a length.

@@ -1,6 +1,7 @@
 //! The word to stop: [`Shutdown`], and [`UntilShutdown`], the body that ends when it falls.
 
 use std::{
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -9,9 +10,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::{Notify, futures::OwnedNotified};
+
+use crate::layer::grpc;
 
 /// Says, once and to all who hold it, that the server stops.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +32,8 @@ pin_project! {
         body: B,
         #[pin]
         end: Option<End>,
+        // It owes its client the trailers of gRPC.
+        owes_trailers: bool,
     }
 }
 
@@ -62,13 +68,27 @@ impl Shutdown {
 }
 
 impl<B: Body> UntilShutdown<B> {
-    pub(super) fn new(body: B, shutdown: &Shutdown) -> Self {
+    /// Guards the body of a response.
+    pub(super) fn guard(response: Response<B>, shutdown: &Shutdown) -> Response<Self> {
+        let (parts, body) = response.into_parts();
+        let body = Self {
+            owes_trailers: grpc::ends_in_trailers(&parts.headers),
+            ..Self::new(body, shutdown)
+        };
+        Response::from_parts(parts, body)
+    }
+
+    fn new(body: B, shutdown: &Shutdown) -> Self {
         let is_open_ended = body.size_hint().exact().is_none() && !body.is_end_stream();
         let end = is_open_ended.then(|| End {
             shutdown: shutdown.clone(),
             notified: Arc::clone(&shutdown.notify).notified_owned(),
         });
-        Self { body, end }
+        Self {
+            body,
+            end,
+            owes_trailers: false,
+        }
     }
 }
 
@@ -86,18 +106,21 @@ impl<B: Body> Body for UntilShutdown<B> {
         };
         let end = end.project();
         // Asked first, for a body that always has a frame ready never gets to the notification.
-        if end.shutdown.has_begun() {
-            return Poll::Ready(None);
+        if !end.shutdown.has_begun() {
+            if let Poll::Ready(frame) = this.body.poll_frame(cx) {
+                let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+                *this.owes_trailers &= !is_last && frame.is_some();
+                return Poll::Ready(frame);
+            }
+            ready!(end.notified.poll(cx));
         }
-        if let Poll::Ready(frame) = this.body.poll_frame(cx) {
-            return Poll::Ready(frame);
-        }
-        ready!(end.notified.poll(cx));
-        Poll::Ready(None)
+        // Without them the client would take what it has for everything.
+        let owes_trailers = mem::take(this.owes_trailers);
+        Poll::Ready(owes_trailers.then(|| Ok(Frame::trailers(grpc::stop_trailers()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        let is_ended = |end: &End| end.shutdown.has_begun();
+        let is_ended = |end: &End| end.shutdown.has_begun() && !self.owes_trailers;
         self.body.is_end_stream() || self.end.as_ref().is_some_and(is_ended)
     }
 
@@ -130,6 +153,23 @@ mod tests {
         shutdown.begin();
         assert!(body.frame().await.is_none());
         assert!(body.is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_grpc_says_that_the_server_stops() {
+        let shutdown = Shutdown::default();
+        let mut response = Response::new(StreamBody::new(endless()));
+        let grpc = http::HeaderValue::from_static("application/grpc");
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, grpc);
+        let mut body = Box::pin(UntilShutdown::guard(response, &shutdown).into_body());
+        assert!(body.frame().await.is_some());
+        shutdown.begin();
+        assert!(!body.is_end_stream());
+        let trailers = body.frame().await.unwrap().unwrap().into_trailers();
+        assert_eq!(trailers.unwrap()["grpc-status"], "14");
+        assert!(body.frame().await.is_none() && body.is_end_stream());
     }
 
     #[tokio::test]
