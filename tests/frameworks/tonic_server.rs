@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Request, Response, uri::PathAndQuery};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{
     Code, Status,
@@ -23,7 +23,7 @@ use tower_workspace_token::{
 };
 
 use crate::{
-    client::Wire,
+    client::{PATIENCE, Wire},
     desk::{Desk, FIRST, describe},
     scene::{self, Scene},
 };
@@ -160,7 +160,8 @@ async fn the_client_of_tonic_does_not_take_a_severed_stream_for_a_complete_one()
     let mut stream = client.open("/desk.Desk/stream", &token).await.unwrap();
     assert_eq!(stream.message().await.unwrap().as_deref(), Some(FIRST));
     scene.test.rotate().await;
-    let severed = stream.message().await.unwrap_err();
+    let end = timeout(PATIENCE, stream.message()).await;
+    let severed = end.expect("an end in time").unwrap_err();
     assert_eq!(severed.code(), Code::Unauthenticated);
     assert!(severed.message().contains("was regenerated"), "{severed:?}");
 }
@@ -173,6 +174,7 @@ async fn the_client_of_tonic_reads_why_a_running_call_ended() {
     let call = tokio::spawn(async move { client.open("/desk.Desk/hang", &token).await.map(drop) });
     scene.until_open().await;
     scene.test.rotate().await;
-    let ended = call.await.unwrap().unwrap_err();
+    let answer = timeout(PATIENCE, call).await.expect("an answer in time");
+    let ended = answer.unwrap().unwrap_err();
     assert_eq!(ended.code(), Code::Unauthenticated);
 }
