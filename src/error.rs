@@ -25,11 +25,15 @@ pub enum ErrorKind {
     Cipher,
     /// Somebody else wrote the slot at the same time: look at it again, then decide.
     Conflict,
+    /// The token was rotated or revoked meanwhile: present the current one.
+    Ended,
     /// The slot has run through all of its generations: name another slot.
     Exhausted,
     /// The workspace is locked, since an old copy of the database was put back: put the right one back, or
     /// [unlock](crate::store::journal::JournaledStore::unlock) it.
     Locked,
+    /// An access token is not exchanged for another one: present the workspace token.
+    NotExchangeable,
     /// There is no live token in the slot: issue one first.
     NotFound,
     /// No Tokio runtime is running: call this inside of one.
@@ -70,10 +74,12 @@ impl fmt::Display for Error {
             }
             ErrorKind::Cipher => "the cipher could not seal or open the token",
             ErrorKind::Conflict => "the slot was written by somebody else at the same time",
+            ErrorKind::Ended => "the token was rotated or revoked meanwhile",
             ErrorKind::Exhausted => "the slot has run through all of its generations",
             ErrorKind::Locked => {
                 "the workspace is locked: an old copy of the database was put back"
             }
+            ErrorKind::NotExchangeable => "an access token is not exchanged for another one",
             ErrorKind::NotFound => "there is no live token in the slot",
             ErrorKind::Runtime => "no Tokio runtime is running",
             ErrorKind::Store => "the token store failed",

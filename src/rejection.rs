@@ -33,6 +33,8 @@ pub struct SupersededToken {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectionKind {
+    /// The access token expired a minute ago that a call or stream was begun with.
+    AccessTokenEnded,
     /// The request does not say unmistakably which workspace it is for.
     Address(AddressProblem),
     /// The credential is an empty text: most likely a variable that is not set.
@@ -87,10 +89,14 @@ pub enum AddressProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenProblem {
+    /// It is an access token, and its time is over.
+    Expired,
     /// Its workspace is locked, since an old copy of the database was put back.
     Locked,
     /// It was not minted here, or was changed: size, shape, header, MAC or claims.
     NotOurs,
+    /// It is an access token that was issued in the future: the clocks of two machines are far apart.
+    NotYet,
     /// It was the token of its slot and is no longer.
     Superseded,
     /// It is well signed and was never the token of its slot.
@@ -167,7 +173,8 @@ impl Rejection {
             | RejectionKind::MalformedCredential(_)
             | RejectionKind::MissingSession
             | RejectionKind::RepeatedSession => StatusCode::BAD_REQUEST,
-            RejectionKind::EmptyCredential
+            RejectionKind::AccessTokenEnded
+            | RejectionKind::EmptyCredential
             | RejectionKind::InvalidToken(_)
             | RejectionKind::MissingCredential
             | RejectionKind::TokenEnded
@@ -186,7 +193,8 @@ impl Rejection {
             RejectionKind::Address(_) | RejectionKind::MalformedCredential(_) => {
                 Some("invalid_request")
             }
-            RejectionKind::EmptyCredential
+            RejectionKind::AccessTokenEnded
+            | RejectionKind::EmptyCredential
             | RejectionKind::InvalidToken(_)
             | RejectionKind::TokenEnded
             | RejectionKind::UnsetVariable(_) => Some("invalid_token"),
@@ -202,6 +210,9 @@ impl Rejection {
     /// Returns [`message`](Self::message), copied only where it names something.
     pub(crate) fn sentence(&self) -> Cow<'static, str> {
         let sentence = match &self.kind {
+            RejectionKind::AccessTokenEnded => {
+                "The access token has expired. Exchange the workspace token for another one, then connect again."
+            }
             RejectionKind::Address(problem) => problem.message(),
             RejectionKind::EmptyCredential => {
                 "The workspace token is empty. Set the variable that your client's configuration takes it from, then connect again."

@@ -30,7 +30,7 @@ use tower_workspace_token::{
 
 const SEED: u64 = 0x7077_2d74_6f6b_656e;
 
-/// Tokens of both kinds and what checks them.
+/// Tokens of each kind and what checks them.
 struct Target {
     runtime: Runtime,
     /// Has seen the token.
@@ -39,6 +39,7 @@ struct Target {
     cold: TokenAuthority,
     app: App,
     token: Vec<u8>,
+    access: Vec<u8>,
     session: Vec<u8>,
     /// Genuine tokens that are good for nothing here: of another workspace and of an ended generation.
     others: Vec<Vec<u8>>,
@@ -49,6 +50,7 @@ type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<()>, Infallible>;
 /// What a mutant is a mutant of, and so where it is presented.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
+    Access,
     Session,
     Workspace,
 }
@@ -75,18 +77,24 @@ impl Target {
             .block_on(async { warm.rotate(&acme(), &TokenName::primary()).await })
             .unwrap();
         let token = rotated.token.expose_secret().as_bytes().to_vec();
+        let access = runtime.block_on(exchange(&warm, "acme", &token));
+        let foreign_access = runtime.block_on(exchange(&warm, "other", &other));
         let app = app(&warm);
         let session = runtime.block_on(open(&app, "/mcp/acme", &token));
         let foreign = runtime.block_on(open(&app, "/mcp/other", &other));
         let target = Self {
-            others: vec![former, other, foreign],
+            others: vec![former, other, foreign, foreign_access],
             runtime,
             warm,
             cold,
             app,
             token,
+            access,
             session,
         };
+        let runtime = target.runtime.enter();
+        assert!(target.accepts(Kind::Access, &target.access));
+        drop(runtime);
         assert!(target.accepts(Kind::Workspace, &target.token));
         assert!(target.accepts(Kind::Session, &target.session));
         target
@@ -94,6 +102,7 @@ impl Target {
 
     fn genuine(&self, kind: Kind) -> &[u8] {
         match kind {
+            Kind::Access => &self.access,
             Kind::Session => &self.session,
             Kind::Workspace => &self.token,
         }
@@ -105,6 +114,7 @@ impl Target {
     /// The check waits for something, as none does whose MAC is wrong.
     fn accepts(&self, kind: Kind, token: &[u8]) -> bool {
         match kind {
+            Kind::Access => accesses(&self.warm, token),
             Kind::Session => self.accepts_session(token),
             Kind::Workspace => self.warm_accepts(token),
         }
@@ -132,6 +142,19 @@ impl Target {
 
 fn verifies(authority: &TokenAuthority, token: &[u8]) -> bool {
     at_once(authority.verify(&acme(), PresentedToken::new(token))).is_ok()
+}
+
+fn accesses(authority: &TokenAuthority, token: &[u8]) -> bool {
+    at_once(authority.verify_access(&acme(), PresentedToken::new(token))).is_ok()
+}
+
+async fn exchange(authority: &TokenAuthority, workspace: &str, token: &[u8]) -> Vec<u8> {
+    let workspace = workspace.parse().unwrap();
+    let verified = authority
+        .verify(&workspace, PresentedToken::new(token))
+        .await;
+    let access = authority.exchange(&verified.unwrap()).await.unwrap();
+    access.expose_secret().as_bytes().to_vec()
 }
 
 fn at_once<F: Future>(future: F) -> F::Output {
@@ -226,6 +249,19 @@ fn no_substitution_of_a_byte_of_a_session_token_is_accepted() {
 }
 
 #[test]
+fn no_substitution_of_a_byte_of_an_access_token_is_accepted() {
+    let target = Target::new();
+    let _runtime = target.runtime.enter();
+    for authority in [&target.warm, &target.cold] {
+        try_every_substitution(
+            Kind::Access,
+            |mutant| accesses(authority, mutant),
+            target.genuine(Kind::Access),
+        );
+    }
+}
+
+#[test]
 fn no_random_mutant_is_accepted() {
     let number = |name| {
         std::env::var(name)
@@ -256,7 +292,7 @@ fn try_at_random(target: &Target, mutants: u64, mut random: Random) {
     let mut mutant = Vec::new();
     while tried < mutants {
         let before = random.0;
-        let kind = [Kind::Session, Kind::Workspace][random.below(2)];
+        let kind = [Kind::Access, Kind::Session, Kind::Workspace][random.below(3)];
         let genuine = target.genuine(kind);
         mutant.clear();
         mutant.extend_from_slice(genuine);
@@ -273,10 +309,9 @@ fn try_at_random(target: &Target, mutants: u64, mut random: Random) {
         }
     }
     let is_right = |kind| target.accepts(kind, target.genuine(kind));
-    assert!(
-        is_right(Kind::Session) && is_right(Kind::Workspace),
-        "the controls"
-    );
+    for kind in [Kind::Access, Kind::Session, Kind::Workspace] {
+        assert!(is_right(kind), "the control of {kind:?}");
+    }
 }
 
 /// Changes `token` in one of ten ways.

@@ -6,7 +6,7 @@ use super::Inner;
 use crate::{
     cipher::{Profile, equal_in_constant_time, profile::DIGEST_MARK},
     id::KeyId,
-    jwt::signature_digest,
+    jwt::{TokenTag, signature_digest},
     token::IssuedToken,
 };
 
@@ -53,6 +53,25 @@ impl Inner {
             Profile::SignatureDigest => opened
                 .get(DIGEST_AT..)
                 .is_some_and(|digest| equal_in_constant_time(digest, &signature_digest(presented))),
+        }
+    }
+
+    /// Returns the tag of the token that `opened` was sealed of, if that is the token itself.
+    pub(super) fn tag_of_opened(&self, opened: &[u8]) -> Option<TokenTag> {
+        match Profile::of(opened) {
+            Profile::Token => self.memory.tag_key.tag(opened),
+            Profile::SignatureDigest => None,
+        }
+    }
+
+    /// Returns the SHA-256 of the signature of the token that `opened` was sealed of.
+    pub(super) fn signature_digest_of(&self, opened: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        match Profile::of(opened) {
+            Profile::Token => Some(Zeroizing::new(signature_digest(opened))),
+            Profile::SignatureDigest => {
+                let digest = <&[u8; 32]>::try_from(opened.get(DIGEST_AT..)?).ok()?;
+                Some(Zeroizing::new(*digest))
+            }
         }
     }
 

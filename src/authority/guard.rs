@@ -10,6 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{
+    access::Deadline,
     lease::Lease,
     liveness::{Hold, Registration, Use},
 };
@@ -21,6 +22,7 @@ pin_project! {
         #[pin]
         work: Option<F>,
         hold: Hold,
+        deadline: Option<Box<Deadline>>,
         registration: Option<Registration>,
     }
 }
@@ -42,7 +44,10 @@ impl Lease {
     /// }
     /// ```
     pub fn guard<F: Future>(&self, work: F) -> Guarded<F> {
-        Guarded::new(work, self.hold())
+        Guarded {
+            deadline: self.deadline(),
+            ..Guarded::new(work, self.hold())
+        }
     }
 }
 
@@ -51,6 +56,7 @@ impl<F> Guarded<F> {
         Self {
             work: Some(work),
             hold,
+            deadline: None,
             registration: None,
         }
     }
@@ -68,10 +74,16 @@ impl<F: Future> Future for Guarded<F> {
                 *this.registration = Some(this.hold.register(Use::Work, cx.waker().clone()));
             }
         }
+        let has_passed = this.deadline.as_ref().is_some_and(|it| it.has_passed());
         let finished = match this.work.as_mut().as_pin_mut() {
-            Some(work) if this.hold.is_live() => match work.poll(cx) {
+            Some(work) if this.hold.is_live() && !has_passed => match work.poll(cx) {
                 Poll::Ready(output) => Some(output),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if let Some(deadline) = this.deadline {
+                        deadline.wake(cx);
+                    }
+                    return Poll::Pending;
+                }
             },
             _ => None,
         };

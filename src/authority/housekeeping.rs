@@ -96,6 +96,10 @@ async fn keep_house(authority: Weak<Inner>) {
         let Some(inner) = authority.upgrade() else {
             return;
         };
+        inner.access.sweep(|key, generation| {
+            let slot = inner.memory.slots.get(key);
+            slot.is_some_and(|slot| slot.cell().generation() == generation.number())
+        });
         #[cfg(feature = "session")]
         inner
             .sessions

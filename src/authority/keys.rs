@@ -49,7 +49,8 @@ impl TokenAuthority {
     ///
     /// A token that is being minted at this very moment may yet be signed and sealed with the former
     /// primaries. Session tokens that a removed key has signed are answered as unknown sessions are,
-    /// upon which clients initialize again. A cipher that was set with
+    /// upon which clients initialize again; access tokens are refused, and so are those of a workspace token
+    /// that it has signed. A cipher that was set with
     /// [`TokenAuthorityBuilder::cipher`](super::TokenAuthorityBuilder::cipher) keeps its own keys, and the sealing ring is not used.
     ///
     /// Of this authority only: another process on the same store goes on with its own rings, and has to
@@ -62,11 +63,13 @@ impl TokenAuthority {
             *cipher = Arc::new(Aes256Gcm::new(keys.sealing));
         }
         inner.workspace_tokens.replace_keys(&keys.signing);
+        inner.access.replace_keys(&keys.signing);
         #[cfg(feature = "session")]
         inner.sessions.replace_keys(&keys.signing);
         // What is remembered was signed with any of the former keys: each token proves itself anew. After
         // all keys, so that whoever looked at a MAC under the former ones remembers what is doubted by now.
         inner.memory.slots.doubt_all();
+        inner.access.forget_known();
         #[cfg(feature = "session")]
         inner.sessions.forget_proven();
     }
@@ -157,7 +160,7 @@ impl Inner {
     }
 }
 
-fn context(record: &TokenRecord) -> SealContext {
+pub(super) fn context(record: &TokenRecord) -> SealContext {
     SealContext {
         key: record.key,
         token_id: record.token_id,

@@ -4,23 +4,34 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use super::liveness::{Hold, Registration, Use};
-use crate::id::{Generation, SlotKey, TokenId, TokenName, WorkspaceId};
+use super::{
+    access::{Deadline, Term},
+    liveness::{Hold, Registration, Use},
+};
+use crate::{
+    clock::Timestamp,
+    id::{Generation, SlotKey, TokenId, TokenName, WorkspaceId},
+};
 
-/// A credential that was checked: only [`TokenAuthority::verify`](super::TokenAuthority::verify) makes one.
+/// A credential that was checked: only [`TokenAuthority::verify`](super::TokenAuthority::verify) and
+/// [`verify_access`](super::TokenAuthority::verify_access) make one.
 ///
 /// It is a snapshot of the moment of the check; [`lease`](Self::lease) tells whether it still holds.
 #[derive(Clone)]
 pub struct VerifiedToken {
     lease: Lease,
+    was_in_url: bool,
 }
 
-/// A claim on one generation of one slot, which ends when that is rotated or revoked.
+/// A claim on one generation of one slot, which ends when that is rotated or revoked; got with an access token, it
+/// also ends 60 seconds after that has expired.
 ///
-/// A copy costs as much as copying its 200 bytes: nothing is counted that threads would contend for.
+/// A copy costs as much as copying its 200 bytes: nothing is counted that threads would contend for, unless it was got with
+/// an access token.
 ///
 /// It is the authority that knows of rotations: once the last clone of that is dropped, nobody ends a lease,
 /// and some day, when its place in memory serves another slot, it holds no longer, without a word.
@@ -30,6 +41,8 @@ pub struct Lease {
     token_id: TokenId,
     generation: Generation,
     hold: Hold,
+    /// Of an access token alone.
+    term: Option<Arc<Term>>,
 }
 
 /// Completes when a [`Lease`] ends; see [`Lease::ended`].
@@ -37,13 +50,23 @@ pub struct Lease {
 #[must_use = "futures do nothing unless polled"]
 pub struct LeaseEnded {
     lease: Lease,
+    deadline: Option<Box<Deadline>>,
     registration: Option<Registration>,
 }
 
 impl VerifiedToken {
     /// Seals the outcome of a check; called where the check was made and nowhere else.
     pub(super) fn new(lease: Lease) -> Self {
-        Self { lease }
+        Self {
+            lease,
+            was_in_url: false,
+        }
+    }
+
+    /// Notes that the credential stood in the URL.
+    pub(crate) fn found_in_url(mut self) -> Self {
+        self.was_in_url = true;
+        self
     }
 
     /// Returns the workspace that the token opens.
@@ -56,7 +79,7 @@ impl VerifiedToken {
         self.lease.name()
     }
 
-    /// Returns the public id of the token.
+    /// Returns the public id of the token; of an access token, that of the workspace token it comes from.
     pub fn token_id(&self) -> TokenId {
         self.lease.token_id()
     }
@@ -64,6 +87,16 @@ impl VerifiedToken {
     /// Returns the generation of the token in its slot.
     pub fn generation(&self) -> Generation {
         self.lease.generation()
+    }
+
+    /// Returns when the credential lets nothing more in, if it is an access token; a workspace token does not expire.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.lease.expires_at()
+    }
+
+    /// Returns whether the credential stood in the URL, where it is easily kept in logs and histories.
+    pub fn was_in_url(&self) -> bool {
+        self.was_in_url
     }
 
     /// Returns the lease, for work that outlives the request.
@@ -79,21 +112,34 @@ impl Lease {
             token_id,
             generation,
             hold,
+            term: None,
         }
+    }
+
+    /// Ends the lease with the term of an access token.
+    pub(super) fn until(mut self, term: Arc<Term>) -> Self {
+        self.term = Some(term);
+        self
     }
 
     /// Returns whether the token that was checked is still the current one, as far as this process knows.
     pub fn is_live(&self) -> bool {
-        self.hold.is_live()
+        self.hold.is_live() && self.term.as_ref().is_none_or(|term| !term.is_over())
     }
 
-    /// Waits until the token is rotated or revoked.
+    /// Returns when the access token expires that the lease was got with, if it was one.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.term.as_ref().map(|term| term.expires_at())
+    }
+
+    /// Waits until the token is rotated or revoked, or an access token has expired for 60 seconds.
     ///
     /// A handler that races its work against this can still answer in its own words; what it has not
     /// answered when the layer looks next is answered with a 401.
     pub fn ended(&self) -> LeaseEnded {
         LeaseEnded {
             lease: self.clone(),
+            deadline: self.deadline(),
             registration: None,
         }
     }
@@ -126,6 +172,12 @@ impl Lease {
     pub(crate) fn hold(&self) -> Hold {
         self.hold
     }
+
+    /// Returns what wakes whoever waits when an access token's time is over.
+    pub(crate) fn deadline(&self) -> Option<Box<Deadline>> {
+        let term = self.term.as_ref()?;
+        Some(Box::new(Deadline::new(Arc::clone(term))))
+    }
 }
 
 impl Future for LeaseEnded {
@@ -141,6 +193,9 @@ impl Future for LeaseEnded {
             }
         }
         if this.lease.is_live() {
+            if let Some(deadline) = &mut this.deadline {
+                deadline.wake(cx);
+            }
             Poll::Pending
         } else {
             Poll::Ready(())

@@ -3,6 +3,7 @@
 //! There is one per process and store. It remembers a live cell per slot, and every check ends with a
 //! look at that cell, so that a rotation is obeyed by the next request, by running calls and by open streams.
 
+pub(crate) mod access;
 mod at_rest;
 mod guard;
 mod housekeeping;
@@ -38,6 +39,7 @@ use crate::{
         ChangeObserver, ErasedStore, Freshness, HistoryEvent, ObserveChanges, StoreError,
         TokenRecord, TokenStore,
     },
+    token::AccessTokenLife,
 };
 
 pub use guard::Guarded;
@@ -49,6 +51,9 @@ pub(crate) use verify::{PendingCheck, Verdict};
 
 /// How long memory is trusted when the store reports nothing and no other bound was set.
 const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(1);
+
+/// How far in the future `iat` may lie: clocks of several nodes differ.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Issues, verifies, rotates and revokes workspace tokens. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -107,6 +112,7 @@ pub struct TokenAuthorityBuilder {
     profile: Profile,
     clock: Arc<dyn Clock>,
     max_staleness: Duration,
+    access_token_life: AccessTokenLife,
 }
 
 /// What a list of tokens shows of one slot: everything but the token.
@@ -151,6 +157,7 @@ pub(crate) struct Inner {
     has_own_cipher: bool,
     profile: Profile,
     workspace_tokens: Codec,
+    access: access::AccessTokens,
     #[cfg(feature = "session")]
     pub(crate) sessions: sessions::SessionRegistry,
     memory: Arc<Memory>,
@@ -180,6 +187,7 @@ impl TokenAuthority {
             profile: Profile::default(),
             clock: Arc::new(SystemClock),
             max_staleness: DEFAULT_MAX_STALENESS,
+            access_token_life: AccessTokenLife::default(),
         }
     }
 
@@ -287,6 +295,14 @@ impl TokenAuthorityBuilder {
         self
     }
 
+    /// Chooses how long access tokens let in; see [`exchange`](TokenAuthority::exchange). Defaults to 15 minutes.
+    ///
+    /// What one has begun ends 60 seconds after it has expired, and with the workspace token at once.
+    pub fn access_token_life(mut self, life: AccessTokenLife) -> Self {
+        self.access_token_life = life;
+        self
+    }
+
     /// Builds the authority and begins to watch the store.
     ///
     /// # Errors
@@ -311,6 +327,10 @@ impl TokenAuthorityBuilder {
             has_own_cipher,
             profile: self.profile,
             workspace_tokens: Codec::new(TokenKind::Workspace, &self.signing),
+            access: access::AccessTokens::new(
+                Codec::new(TokenKind::Access, &self.signing),
+                self.access_token_life,
+            ),
             #[cfg(feature = "session")]
             sessions: sessions::SessionRegistry::new(Codec::new(TokenKind::Session, &self.signing)),
             memory,
@@ -390,6 +410,11 @@ impl Inner {
 
 #[cfg(test)]
 impl Inner {
+    /// Has the next check of each token look at the store.
+    pub(crate) fn doubt_everything(&self) {
+        self.memory.slots.doubt_all();
+    }
+
     /// Returns how many calls and streams of a workspace are registered with its cells.
     pub(crate) fn open_uses(&self, workspace: &WorkspaceId) -> usize {
         let mut open = 0;

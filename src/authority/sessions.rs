@@ -15,7 +15,7 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    Inner,
+    CLOCK_SKEW, Inner,
     lease::Lease,
     liveness::{Cell, Hold},
     pool::Pool,
@@ -27,9 +27,6 @@ use crate::{
     id::{Generation, SlotKey, TokenId},
     jwt::{Codec, SessionClaims, SessionId, SigningKey, TokenTag},
 };
-
-/// How far in the future `iat` may lie: clocks of several nodes differ.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// How far [`Clock::recent`] is trusted to be behind: a virtual machine may have stood still.
 const LONGEST_LAG: Duration = Duration::from_secs(1);

@@ -11,17 +11,18 @@ use zeroize::Zeroizing;
 
 use super::{
     Inner, TokenAuthority,
+    access::{KnownAccess, Term},
+    keys::context,
     lease::{Lease, VerifiedToken},
     liveness::Hold,
     slots::{Current, CurrentToken, KnownSlot},
 };
 use crate::{
-    cipher::SealContext,
-    id::{SlotKey, WorkspaceId},
-    jwt::{TokenTag, WorkspaceClaims},
+    id::{Generation, SlotKey, TokenId, WorkspaceId},
+    jwt::{AccessClaims, TokenTag, WorkspaceClaims},
     rejection::{Rejection, RejectionKind, TokenProblem},
     store::{Freshness, StoreError, StoreErrorKind, TokenRecord},
-    token::PresentedToken,
+    token::{PresentedToken, SealedToken},
 };
 
 /// What a check came to without waiting.
@@ -38,11 +39,16 @@ pub(crate) enum Verdict {
 /// A token whose MAC and claims are right, still to be compared with the store.
 pub(crate) struct PendingCheck {
     key: SlotKey,
-    claims: WorkspaceClaims,
+    claims: Claims,
     tag: TokenTag,
     /// How often everything was doubted before the MAC was looked at: keys may be replaced while this waits.
     resyncs: u64,
-    presented: Zeroizing<Vec<u8>>,
+}
+
+/// What a token says of itself.
+enum Claims {
+    Access(AccessClaims, Arc<Term>),
+    Workspace(WorkspaceClaims, Zeroizing<Vec<u8>>),
 }
 
 impl TokenAuthority {
@@ -64,6 +70,49 @@ impl TokenAuthority {
             Verdict::Rejected(rejection) => Err(rejection),
             Verdict::Verified => Ok(verified.expect("a valid token is given away")),
         }
+    }
+
+    /// Checks that `presented` is an access token of the current token of one of the slots of `workspace`.
+    ///
+    /// # Errors
+    /// As of [`verify`](Self::verify), which takes workspace tokens alone.
+    ///
+    /// # Security
+    /// Take it from a header, as [`WorkspaceTokenLayer`](crate::WorkspaceTokenLayer) does, and never from a URL.
+    pub async fn verify_access(
+        &self,
+        workspace: &WorkspaceId,
+        presented: PresentedToken<'_>,
+    ) -> Result<VerifiedToken, Rejection> {
+        let mut verified = None;
+        match self.verify_access_now(workspace, presented, |token| verified = Some(token)) {
+            None => Err(Rejection::invalid_token(TokenProblem::NotOurs)),
+            Some(Verdict::Pending(check)) => self.settle(check).await,
+            Some(Verdict::Rejected(rejection)) => Err(rejection),
+            Some(Verdict::Verified) => Ok(verified.expect("a valid token is given away")),
+        }
+    }
+
+    /// Checks as far as memory goes whether a token is an access token that holds; `None` if it does not begin as one.
+    pub(crate) fn verify_access_now(
+        &self,
+        workspace: &WorkspaceId,
+        presented: PresentedToken<'_>,
+        accept: impl FnOnce(VerifiedToken),
+    ) -> Option<Verdict> {
+        let token = presented.expose_secret();
+        if !self.inner.access.codec.begins_as_ours(token) {
+            return None;
+        }
+        let tag = self.inner.memory.tag_key.tag(token)?;
+        if let Some(lease) = self.inner.recall_access(workspace, &tag) {
+            accept(VerifiedToken::new(lease));
+            return Some(Verdict::Verified);
+        }
+        Some(match self.inner.examine_access(workspace, token, tag) {
+            Ok(check) => Verdict::Pending(check),
+            Err(problem) => Verdict::Rejected(Rejection::invalid_token(problem)),
+        })
     }
 
     /// Checks as far as memory goes. A token that is valid is given to `accept` where it is made, once, with
@@ -164,12 +213,40 @@ impl Inner {
             Some(Err(rejection)) => Verdict::Rejected(rejection),
             None => Verdict::Pending(Box::new(PendingCheck {
                 key,
-                claims,
+                claims: Claims::Workspace(claims, Zeroizing::new(token.to_vec())),
                 tag,
                 resyncs,
-                presented: Zeroizing::new(token.to_vec()),
             })),
         }
+    }
+
+    /// Checks MAC, claims and times of an access token, and whether its parent is known to have ended.
+    fn examine_access(
+        self: &Arc<Self>,
+        workspace: &WorkspaceId,
+        token: &[u8],
+        tag: TokenTag,
+    ) -> Result<Box<PendingCheck>, TokenProblem> {
+        let resyncs = self.memory.slots.resyncs();
+        let payload = self.access.codec.open(token);
+        let payload = payload.map_err(|_| TokenProblem::NotOurs)?;
+        let claims = AccessClaims::from_payload(&payload).map_err(|_| TokenProblem::NotOurs)?;
+        self.start_housekeeping();
+        if claims.workspace != *workspace {
+            return Err(TokenProblem::WrongWorkspace);
+        }
+        let term = self.check_times(&claims)?;
+        let key = claims.key();
+        let slot = self.memory.slots.get(&key);
+        if slot.is_some_and(|slot| claims.generation.number() < slot.cell().generation()) {
+            return Err(TokenProblem::Superseded);
+        }
+        Ok(Box::new(PendingCheck {
+            key,
+            claims: Claims::Access(claims, term),
+            tag,
+            resyncs,
+        }))
     }
 
     pub(super) fn open(&self, token: &[u8]) -> Option<WorkspaceClaims> {
@@ -203,6 +280,8 @@ impl Inner {
                 let lease = Lease::new(*key, token.id, current.generation, hold);
                 Some(Ok(VerifiedToken::new(lease)))
             }
+            // Seen through an access token alone.
+            Some(token) if token.tag.is_of_none() => None,
             _ => Some(Err(Rejection::invalid_token(TokenProblem::Unknown))),
         }
     }
@@ -215,8 +294,7 @@ impl Inner {
         let record = self.store.get(&check.key).await.map_err(unread)?;
         let record = record.ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))?;
         slot.cell().observe(record.generation.number());
-        self.compare(&check, &record).await?;
-        let token = CurrentToken::proven(check.tag, record.token_id);
+        let token = self.compare(&check, &record).await?;
         let read = Current {
             revision: record.revision,
             generation: record.generation,
@@ -228,51 +306,99 @@ impl Inner {
         let hold = slot.cell().hold(record.generation.number());
         // Last of all: the generation may have ended while the row was opened.
         if !hold.is_live() {
-            let superseded = Rejection::superseded_token(check.key, check.claims.generation);
-            return Err(superseded);
+            return Err(check.superseded());
         }
         slot.mark_used();
         let lease = Lease::new(check.key, record.token_id, record.generation, hold);
-        Ok(VerifiedToken::new(lease))
+        Ok(VerifiedToken::new(match check.claims {
+            Claims::Access(_, term) => lease.until(term),
+            Claims::Workspace(..) => lease,
+        }))
     }
 
-    /// Compares a presented token with the row: generation, id, and every byte of the sealed token.
-    async fn compare(&self, check: &PendingCheck, record: &TokenRecord) -> Result<(), Rejection> {
-        if record.generation > check.claims.generation {
-            let superseded = Rejection::superseded_token(check.key, check.claims.generation);
-            return Err(superseded);
+    /// Compares a presented token with the row, and returns what is to be remembered of the slot's token.
+    async fn compare(
+        &self,
+        check: &PendingCheck,
+        record: &TokenRecord,
+    ) -> Result<CurrentToken, Rejection> {
+        let sealed = check.sealed_in(record)?;
+        match &check.claims {
+            Claims::Access(claims, term) => {
+                self.compare_access(check, claims, term, record, sealed)
+                    .await
+            }
+            Claims::Workspace(_, presented) => {
+                self.compare_token(check, presented, record, sealed).await?;
+                Ok(CurrentToken::proven(check.tag, record.token_id))
+            }
         }
-        let sealed = record.sealed.as_ref().filter(|_| {
-            record.generation == check.claims.generation
-                && record.token_id == check.claims.secret.token_id()
-        });
-        let sealed = sealed.ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))?;
-        if self.knows_token_of(record, &check.tag) {
+    }
+
+    /// Compares every byte of a workspace token with the sealed one.
+    async fn compare_token(
+        &self,
+        check: &PendingCheck,
+        presented: &[u8],
+        record: &TokenRecord,
+        sealed: &SealedToken,
+    ) -> Result<(), Rejection> {
+        let known = self.known_tag_of(record);
+        if known.is_some_and(|known| known.matches(&check.tag)) {
             return Ok(());
         }
-        let context = SealContext {
+        let opened = self.cipher().open(&context(record), sealed).await;
+        let opened = opened.map_err(unavailable)?;
+        self.is_token_of(opened.expose_secret(), presented)
+            .then_some(())
+            .ok_or_else(unknown)
+    }
+
+    /// Asks the sealed token whether an access token comes from it, and remembers one that does.
+    async fn compare_access(
+        &self,
+        check: &PendingCheck,
+        claims: &AccessClaims,
+        term: &Arc<Term>,
+        record: &TokenRecord,
+        sealed: &SealedToken,
+    ) -> Result<CurrentToken, Rejection> {
+        let known = self.known_tag_of(record);
+        // Unproven: of the parent's own MAC, nothing was learned under the keys of now.
+        let parent = |tag: Option<TokenTag>| {
+            CurrentToken::issued(tag.unwrap_or(TokenTag::OF_NONE), record.token_id)
+        };
+        if self.access.knows(&check.tag, record) {
+            return Ok(parent(known));
+        }
+        let opened = self.cipher().open(&context(record), sealed).await;
+        let opened = opened.map_err(unavailable)?;
+        let opened = opened.expose_secret();
+        let key = self.parent_key(opened).ok_or_else(unknown)?;
+        if !claims.are_proven_by(&key) {
+            return Err(unknown());
+        }
+        let access = KnownAccess {
             key: check.key,
             token_id: record.token_id,
             generation: record.generation,
+            revision: record.revision,
+            tag: check.tag,
+            term: Arc::clone(term),
         };
-        let opened = self
-            .cipher()
-            .open(&context, sealed)
-            .await
-            .map_err(unavailable)?;
-        self.is_token_of(opened.expose_secret(), &check.presented)
-            .then_some(())
-            .ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))
+        self.remember_access(access, check.resyncs);
+        Ok(parent(known.or_else(|| self.tag_of_opened(opened))))
     }
 
-    /// Returns whether the token in `record` is remembered from that very revision, with this tag.
-    fn knows_token_of(&self, record: &TokenRecord, tag: &TokenTag) -> bool {
+    /// Returns the tag of the token in `record`, if it is remembered from that very revision.
+    fn known_tag_of(&self, record: &TokenRecord) -> Option<TokenTag> {
         let known = self.memory.slots.look(&record.key, |known| {
             let current = known.current.as_ref()?;
             let token = current.token.as_ref()?;
-            Some(current.revision == record.revision && token.tag.matches(tag))
+            let is_it = current.revision == record.revision && !token.tag.is_of_none();
+            is_it.then_some(token.tag)
         });
-        known.flatten().unwrap_or(false)
+        known.flatten()
     }
 
     /// Returns whether what is remembered of `slot` may be trusted without a look at the store.
@@ -300,6 +426,47 @@ impl Inner {
             Freshness::Unwatched => Some(self.max_staleness),
         }
     }
+}
+
+impl PendingCheck {
+    fn generation(&self) -> Generation {
+        match &self.claims {
+            Claims::Access(claims, _) => claims.generation,
+            Claims::Workspace(claims, _) => claims.generation,
+        }
+    }
+
+    fn token_id(&self) -> TokenId {
+        match &self.claims {
+            Claims::Access(claims, _) => claims.token_id,
+            Claims::Workspace(claims, _) => claims.secret.token_id(),
+        }
+    }
+
+    /// Returns what is sealed in the row of the token that this is, or comes from.
+    fn sealed_in<'r>(&self, record: &'r TokenRecord) -> Result<&'r SealedToken, Rejection> {
+        if record.generation > self.generation() {
+            return Err(self.superseded());
+        }
+        let sealed = record.sealed.as_ref().filter(|_| {
+            record.generation == self.generation() && record.token_id == self.token_id()
+        });
+        sealed.ok_or_else(unknown)
+    }
+
+    /// An access token of an earlier generation is nobody's old token: its holder gets another one with the new one.
+    fn superseded(&self) -> Rejection {
+        match &self.claims {
+            Claims::Access(..) => Rejection::invalid_token(TokenProblem::Superseded),
+            Claims::Workspace(claims, _) => {
+                Rejection::superseded_token(self.key, claims.generation)
+            }
+        }
+    }
+}
+
+fn unknown() -> Rejection {
+    Rejection::invalid_token(TokenProblem::Unknown)
 }
 
 /// A locked workspace is told from no other bad token: whoever holds an old one learns nothing by it.

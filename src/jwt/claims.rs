@@ -9,11 +9,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::Payload;
+use super::{MacKey, Payload, key};
 use crate::{
-    cipher::{CipherError, random},
+    cipher::{CipherError, equal_in_constant_time, random},
     clock::Timestamp,
-    id::{Generation, TokenId, TokenName, WorkspaceId},
+    id::{Generation, SlotKey, TokenId, TokenName, WorkspaceId},
 };
 
 /// The characters of 128 bits in base64url.
@@ -33,6 +33,35 @@ pub(crate) struct WorkspaceClaims {
     /// `sub`, RFC 7519 §4.1.2.
     pub(crate) name: TokenName,
 }
+
+/// What an access token says.
+#[derive(Debug)]
+pub(crate) struct AccessClaims {
+    /// `aud`.
+    pub(crate) workspace: WorkspaceId,
+    /// `exp`.
+    pub(crate) expires_at: Timestamp,
+    /// `gen`: the generation of the MCP token that it was exchanged for.
+    pub(crate) generation: Generation,
+    /// `iat`.
+    pub(crate) issued_at: Timestamp,
+    /// `prf`: that whoever minted it had that MCP token at hand.
+    proof: AccessProof,
+    /// `sub`.
+    pub(crate) name: TokenName,
+    /// `tid`: the public id of that MCP token.
+    pub(crate) token_id: TokenId,
+}
+
+/// The key under which access tokens prove which MCP token they come from.
+///
+/// It is derived from the SHA-256 of that token's signature, which is known to who holds the token, or can open its
+/// row: all else that an access token says is no secret, and a signing key alone must open nothing.
+pub(crate) struct ParentKey(MacKey);
+
+/// The first 128 bits of a MAC under the [`ParentKey`], in base64url.
+#[derive(Clone, Copy)]
+struct AccessProof([u8; SECRET_LENGTH]);
 
 /// What a session token says.
 #[derive(Debug)]
@@ -139,6 +168,108 @@ impl SessionClaims {
         };
         reader.end(br#""}"#)?;
         Ok(claims)
+    }
+}
+
+impl AccessClaims {
+    /// Makes the claims of an access token that comes from the MCP token of `parent`.
+    pub(crate) fn new(
+        key: &SlotKey,
+        token_id: TokenId,
+        generation: Generation,
+        [issued_at, expires_at]: [Timestamp; 2],
+        parent: &ParentKey,
+    ) -> Self {
+        let mut claims = Self {
+            workspace: key.workspace,
+            expires_at,
+            generation,
+            issued_at,
+            proof: AccessProof([b'A'; SECRET_LENGTH]),
+            name: key.name,
+            token_id,
+        };
+        claims.proof = claims.proof_under(parent);
+        claims
+    }
+
+    /// Returns whether whoever minted these claims had the MCP token of `parent`; takes as long wherever they differ.
+    pub(crate) fn are_proven_by(&self, parent: &ParentKey) -> bool {
+        equal_in_constant_time(&self.proof.0, &self.proof_under(parent).0)
+    }
+
+    fn proof_under(&self, parent: &ParentKey) -> AccessProof {
+        let mut mac = Zeroizing::new([0; 32]);
+        parent.0.sign(self.write("").as_bytes(), &mut mac);
+        let mut text = [0; SECRET_LENGTH];
+        URL_SAFE_NO_PAD
+            .encode_slice(&mac[..16], &mut text)
+            .expect("128 bits are 22 characters");
+        AccessProof(text)
+    }
+
+    pub(crate) fn to_json(&self) -> Zeroizing<String> {
+        self.write(self.proof.as_str())
+    }
+
+    /// Writes the claims; the proof is over what is written with an empty one.
+    fn write(&self, proof: &str) -> Zeroizing<String> {
+        let mut json = Zeroizing::new(String::with_capacity(320));
+        write_json(
+            &mut json,
+            format_args!(
+                r#"{{"aud":"{}","exp":{},"gen":{},"iat":{},"prf":"{proof}","sub":"{}","tid":"{}"}}"#,
+                self.workspace,
+                self.expires_at.as_secs(),
+                self.generation,
+                self.issued_at.as_secs(),
+                self.name,
+                self.token_id,
+            ),
+        );
+        json
+    }
+
+    pub(crate) fn from_payload(payload: &Payload) -> Result<Self, InvalidClaims> {
+        let mut reader = Reader(payload.as_json());
+        let claims = Self {
+            workspace: reader
+                .text(br#"{"aud":""#)?
+                .parse()
+                .map_err(|_| InvalidClaims)?,
+            expires_at: reader.timestamp(br#"","exp":"#)?,
+            generation: reader.generation(br#","gen":"#)?,
+            issued_at: reader.timestamp(br#","iat":"#)?,
+            proof: AccessProof(reader.secret(br#","prf":""#)?),
+            name: reader
+                .text(br#"","sub":""#)?
+                .parse()
+                .map_err(|_| InvalidClaims)?,
+            token_id: reader
+                .text(br#"","tid":""#)?
+                .parse()
+                .map_err(|_| InvalidClaims)?,
+        };
+        reader.end(br#""}"#)?;
+        Ok(claims)
+    }
+
+    pub(crate) fn key(&self) -> SlotKey {
+        SlotKey::new(self.workspace, self.name)
+    }
+}
+
+impl ParentKey {
+    /// Derives the key from the [`signature_digest`](super::signature_digest) of an MCP token.
+    pub(crate) fn of(signature_digest: &[u8; 32]) -> Self {
+        let label = b"tower-workspace-token v1 parent of workspace-access+jwt";
+        Self(key::derive(signature_digest, label))
+    }
+}
+
+impl AccessProof {
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("base64url is ASCII")
     }
 }
 
@@ -257,6 +388,18 @@ impl fmt::Debug for TokenSecret {
     }
 }
 
+impl fmt::Debug for ParentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParentKey").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AccessProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessProof").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionId").finish_non_exhaustive()
@@ -304,6 +447,94 @@ mod tests {
             name: longest.parse().unwrap(),
         };
         assert_eq!(claims.to_json().capacity(), 256);
+    }
+
+    fn read_access(json: &str) -> Result<AccessClaims, InvalidClaims> {
+        AccessClaims::from_payload(&Payload(Zeroizing::new(json.as_bytes().to_vec())))
+    }
+
+    fn access(name: &str, times: [Timestamp; 2], generation: Generation) -> AccessClaims {
+        let key = SlotKey::new(name.parse().unwrap(), name.parse().unwrap());
+        let parent = ParentKey::of(&[7; 32]);
+        AccessClaims::new(
+            &key,
+            TokenId::from_digest(&[9; 10]),
+            generation,
+            times,
+            &parent,
+        )
+    }
+
+    #[test]
+    fn the_longest_claims_of_an_access_token_are_read_as_written_and_fit_the_buffer() {
+        let end = Timestamp::from_secs(u64::MAX / 1000);
+        let claims = access(&"z".repeat(63), [end, end], Generation::MAX);
+        assert_eq!(claims.to_json().capacity(), 320);
+        let read = read_access(&claims.to_json()).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{claims:?}"));
+        assert_eq!(*read.to_json(), *claims.to_json());
+        assert!(read.are_proven_by(&ParentKey::of(&[7; 32])));
+    }
+
+    /// The MAC of the kind is another matter: this one holds against who has the signing key.
+    #[test]
+    fn an_access_token_is_proven_by_its_parent_alone_and_in_every_claim() {
+        let times = [100, 200].map(Timestamp::from_secs);
+        let claims = access("acme", times, Generation::FIRST);
+        let json = claims.to_json();
+        let parent = ParentKey::of(&[7; 32]);
+        assert!(claims.are_proven_by(&parent));
+        assert!(!claims.are_proven_by(&ParentKey::of(&[8; 32])));
+        for (from, to) in [
+            (r#""aud":"acme""#, r#""aud":"acmf""#),
+            (r#""exp":200"#, r#""exp":201"#),
+            (r#""gen":1"#, r#""gen":2"#),
+            (r#""iat":100"#, r#""iat":101"#),
+            (r#""sub":"acme""#, r#""sub":"acmf""#),
+            (r#""tid":"b"#, r#""tid":"c"#),
+        ] {
+            let changed = json.replacen(from, to, 1);
+            assert_ne!(changed, **json, "{from} is not in {}", *json);
+            assert!(
+                !read_access(&changed).unwrap().are_proven_by(&parent),
+                "{to}"
+            );
+        }
+        let proof = claims.proof.as_str();
+        for position in 0..SECRET_LENGTH {
+            let mut other = proof.as_bytes().to_vec();
+            other[position] = if other[position] == b'A' { b'B' } else { b'A' };
+            let changed = json.replace(proof, str::from_utf8(&other).unwrap());
+            assert!(!read_access(&changed).unwrap().are_proven_by(&parent));
+        }
+    }
+
+    #[test]
+    fn refuses_claims_of_an_access_token_that_are_not_as_we_write_them() {
+        let times = [100, 200].map(Timestamp::from_secs);
+        let good = access("acme", times, Generation::FIRST).to_json();
+        for (name, from, to) in [
+            ("no expiry", r#""exp":200,"#, ""),
+            ("an expiry as text", r#""exp":200"#, r#""exp":"200""#),
+            ("an expiry of null", r#""exp":200"#, r#""exp":null"#),
+            ("a fractional expiry", r#""exp":200"#, r#""exp":200.5"#),
+            ("a negative expiry", r#""exp":200"#, r#""exp":-200"#),
+            ("a doubled expiry", r#""exp":200"#, r#""exp":200,"exp":999"#),
+            ("an unknown member", r#""gen""#, r#""foo":1,"gen""#),
+            ("an audience list", r#""acme","exp""#, r#"["acme"],"exp""#),
+            (
+                "another order",
+                r#""gen":1,"iat":100"#,
+                r#""iat":100,"gen":1"#,
+            ),
+            ("no proof", r#""prf""#, r#""jti""#),
+            ("a space", r#","sub""#, r#", "sub""#),
+        ] {
+            let changed = good.replacen(from, to, 1);
+            assert_ne!(changed, **good, "{name} changes nothing");
+            assert!(read_access(&changed).is_err(), "{name}: {changed}");
+        }
+        assert!(read_access(&good).is_ok());
     }
 
     #[test]

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_frame_fits_every_key_and_nothing_else() {
-        for kind in [TokenKind::Session, TokenKind::Workspace] {
+        for kind in [TokenKind::Access, TokenKind::Session, TokenKind::Workspace] {
             let [frame, other] =
                 ["aaaaaaaa", "z7z7z7z7"].map(|id| Header::new(kind, &id.parse().unwrap()));
             let token = format!("{}payload", other.as_str());

@@ -44,12 +44,17 @@ impl SigningKey {
     }
 
     pub(super) fn mac_key(&self, label: &[u8]) -> MacKey {
-        let mut key = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(None, self.secret.expose_secret())
-            .expand(label, &mut *key)
-            .expect("HKDF-SHA256 gives up to 8,160 bytes (RFC 5869 §2.3)");
-        MacKey::new(&key)
+        derive(self.secret.expose_secret(), label)
     }
+}
+
+/// Derives the MAC key that `label` names from a secret.
+pub(super) fn derive(secret: &[u8; 32], label: &[u8]) -> MacKey {
+    let mut key = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(None, secret)
+        .expand(label, &mut *key)
+        .expect("HKDF-SHA256 gives up to 8,160 bytes (RFC 5869 §2.3)");
+    MacKey::new(&key)
 }
 
 impl RingKey for SigningKey {

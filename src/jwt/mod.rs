@@ -22,7 +22,9 @@ use crate::{
 };
 
 pub use claims::InvalidClaims;
-pub(crate) use claims::{SessionClaims, SessionId, TokenSecret, WorkspaceClaims};
+pub(crate) use claims::{
+    AccessClaims, ParentKey, SessionClaims, SessionId, TokenSecret, WorkspaceClaims,
+};
 use header::Header;
 pub use key::SigningKey;
 pub(crate) use mac::MacKey;
@@ -37,6 +39,7 @@ const SIGNATURE_LENGTH: usize = 43;
 /// The kinds of token, each with a `typ` (RFC 8725 §3.11) and a MAC key of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
+    Access,
     Session,
     Workspace,
 }
@@ -44,6 +47,7 @@ pub(crate) enum TokenKind {
 impl TokenKind {
     fn typ(self) -> &'static str {
         match self {
+            Self::Access => "workspace-access+jwt",
             Self::Session => "mcp-session+jwt",
             Self::Workspace => "workspace+jwt",
         }
@@ -51,6 +55,7 @@ impl TokenKind {
 
     fn mac_label(self) -> &'static [u8] {
         match self {
+            Self::Access => b"tower-workspace-token v1 mac workspace-access+jwt",
             Self::Session => b"tower-workspace-token v1 mac mcp-session+jwt",
             Self::Workspace => b"tower-workspace-token v1 mac workspace+jwt",
         }
@@ -255,17 +260,20 @@ mod tests {
 
     #[test]
     fn one_kind_is_never_another_even_under_the_other_header() {
-        let session = Codec::new(TokenKind::Session, &keys(1, &[]));
-        let workspace = Codec::new(TokenKind::Workspace, &keys(1, &[]));
-        let token = mint(&session);
-        assert!(workspace.open(&token).is_err());
         let header = |codec: &Codec| codec.signers()[0].header.as_str().to_owned();
-        let body = &token[header(&session).len()..];
-        assert!(
-            workspace
-                .open(&[header(&workspace).as_bytes(), body].concat())
-                .is_err()
-        );
+        let kinds = [TokenKind::Access, TokenKind::Session, TokenKind::Workspace];
+        for (one, other) in kinds
+            .iter()
+            .flat_map(|one| kinds.iter().map(move |other| (*one, *other)))
+            .filter(|(one, other)| one != other)
+        {
+            let [one, other] = [one, other].map(|kind| Codec::new(kind, &keys(1, &[])));
+            let token = mint(&one);
+            assert!(!other.begins_as_ours(&token) && other.open(&token).is_err());
+            let body = &token[header(&one).len()..];
+            let dressed = [header(&other).as_bytes(), body].concat();
+            assert!(other.open(&dressed).is_err());
+        }
     }
 
     #[test]
@@ -381,7 +389,7 @@ mod tests {
     fn no_signature_of_wycheproof_is_a_token_of_ours() {
         let vectors = wycheproof();
         assert_eq!(vectors.len(), 401);
-        for kind in [TokenKind::Session, TokenKind::Workspace] {
+        for kind in [TokenKind::Access, TokenKind::Session, TokenKind::Workspace] {
             let codec = Codec::new(kind, &keys(1, &[2]));
             for (number, _, token, _) in &vectors {
                 assert!(codec.open(token.as_bytes()).is_err(), "{number}");

@@ -99,6 +99,17 @@ fn words(block: &[u8; BLOCK]) -> [u64; 2] {
 }
 
 impl TokenTag {
+    /// The tag of no token: none is as long.
+    pub(crate) const OF_NONE: Self = Self {
+        sums: [0; 4],
+        length: u16::MAX,
+    };
+
+    /// Returns whether this is the tag of no token.
+    pub(crate) fn is_of_none(&self) -> bool {
+        self.length == Self::OF_NONE.length
+    }
+
     /// Returns a number to find a tag by; whoever finds it compares the whole.
     pub(crate) fn index(&self) -> u64 {
         self.sums[0]
@@ -218,6 +229,18 @@ mod tests {
             assert_eq!(key.nh(&token), [nh(0), nh(2)], "{length} bytes");
         }
         assert!(key.tag(&[0; MAX_TOKEN_LENGTH + 1]).is_none());
+    }
+
+    #[test]
+    fn no_token_has_the_tag_of_none() {
+        const { assert!(MAX_TOKEN_LENGTH < u16::MAX as usize) };
+        let key = TagKey::generate().unwrap();
+        let longest = tag(&key, &[0; MAX_TOKEN_LENGTH]);
+        let same_sums = TokenTag {
+            sums: [0; 4],
+            ..longest
+        };
+        assert!(!same_sums.matches(&TokenTag::OF_NONE));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 
 use super::grpc;
 use crate::authority::{
+    access::Deadline,
     liveness::{Hold, Registration, Use},
     polls,
 };
@@ -40,6 +41,8 @@ pin_project! {
             #[pin]
             inner: B,
             hold: Hold,
+            // Of an access token alone.
+            deadline: Option<Box<Deadline>>,
             registration: Registration,
             ending: Ending,
         },
@@ -99,7 +102,12 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
 
     /// Passes `inner` on until `hold` ends, if it is long enough for that to matter.
     #[inline]
-    pub(crate) fn guarded(inner: B, hold: Hold, ending: impl FnOnce() -> Ending) -> Self {
+    pub(crate) fn guarded(
+        inner: B,
+        hold: Hold,
+        deadline: Option<Box<Deadline>>,
+        ending: impl FnOnce() -> Ending,
+    ) -> Self {
         let is_short = inner.is_end_stream()
             || inner
                 .size_hint()
@@ -114,6 +122,7 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
             state: State::Guarded {
                 inner,
                 hold,
+                deadline,
                 registration,
                 ending: ending(),
             },
@@ -139,12 +148,13 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
             StateProjection::Guarded {
                 inner,
                 hold,
+                deadline,
                 registration,
                 ending,
             } => {
                 // Entered before the check: a rotation waits for a frame that the check let through.
                 let _poll = polls::enter();
-                match poll_while_live(inner, hold, registration, cx) {
+                match poll_while_live(inner, hold, deadline, registration, cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(frame)) => {
                         // Nothing comes after trailers, ours neither.
@@ -153,7 +163,7 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
                         }
                         return Poll::Ready(Some(frame));
                     }
-                    Poll::Ready(None) if hold.is_live() => None,
+                    Poll::Ready(None) if is_live(hold, deadline) => None,
                     Poll::Ready(None) => {
                         let ending = mem::replace(ending, Ending::Silence);
                         ending.into_frame(registration.is_dismissed())
@@ -170,7 +180,12 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
         match &self.state {
             State::Ended => true,
             // Also when nothing is left inside: the last frame may still come.
-            State::Guarded { inner, hold, .. } => hold.is_live() && inner.is_end_stream(),
+            State::Guarded {
+                inner,
+                hold,
+                deadline,
+                ..
+            } => is_live(hold, deadline) && inner.is_end_stream(),
             State::Open { inner } => inner.is_end_stream(),
             State::Text { text } => text.is_none(),
         }
@@ -190,16 +205,20 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
 fn poll_while_live<B: Body<Data = Bytes>>(
     inner: Pin<&mut B>,
     hold: &Hold,
+    deadline: &mut Option<Box<Deadline>>,
     registration: &Registration,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-    if !hold.is_live() {
+    if !is_live(hold, deadline) {
         return Poll::Ready(None);
     }
     match inner.poll_frame(cx) {
         Poll::Ready(frame) => Poll::Ready(frame),
         Poll::Pending => {
             registration.rewake(cx.waker());
+            if let Some(deadline) = deadline {
+                deadline.wake(cx);
+            }
             // After the waker is in place: whoever ends the generation from here on wakes it.
             if hold.is_live() {
                 Poll::Pending
@@ -208,6 +227,12 @@ fn poll_while_live<B: Body<Data = Bytes>>(
             }
         }
     }
+}
+
+/// Returns whether a call or stream may go on: its token is the current one, and the time of an access token not over.
+#[inline]
+pub(super) fn is_live(hold: &Hold, deadline: &Option<Box<Deadline>>) -> bool {
+    hold.is_live() && deadline.as_ref().is_none_or(|it| !it.has_passed())
 }
 
 impl<B> fmt::Debug for GuardedBody<B> {

@@ -16,12 +16,13 @@ use tower_service::Service;
 
 use super::{
     Farewell, GuardedBody,
-    body::Ending,
+    body::{Ending, is_live},
     layer::{Gate, Manners, PendingAdmission, ResourceMetadata, Responder},
 };
 use crate::{
     authority::{
         VerifiedToken,
+        access::Deadline,
         liveness::{Hold, Registration, Use},
         polls,
     },
@@ -51,6 +52,8 @@ pin_project! {
             #[pin]
             future: F,
             hold: Hold,
+            // Of an access token alone.
+            deadline: Option<Box<Deadline>>,
             registration: Option<Registration>,
             responder: Responder,
             manners: Manners,
@@ -63,6 +66,7 @@ struct Held<S, ReqBody> {
     service: S,
     request: Request<ReqBody>,
     gate: Arc<Gate>,
+    in_url: bool,
     resource_metadata: ResourceMetadata,
 }
 
@@ -86,6 +90,7 @@ where
     ) -> Self {
         let PendingAdmission {
             check,
+            in_url,
             resource_metadata,
         } = pending;
         let authority = gate.authority().clone();
@@ -94,6 +99,7 @@ where
             service,
             request,
             gate,
+            in_url,
             resource_metadata,
         });
         Self {
@@ -118,6 +124,7 @@ where
     pub(super) fn running(
         future: S::Future,
         hold: Hold,
+        deadline: Option<Box<Deadline>>,
         responder: Responder,
         manners: Manners,
     ) -> Self {
@@ -125,6 +132,7 @@ where
             state: State::Running {
                 future,
                 hold,
+                deadline,
                 registration: None,
                 responder,
                 manners,
@@ -174,6 +182,7 @@ where
                 StateProjection::Running {
                     future,
                     hold,
+                    deadline,
                     registration,
                     responder,
                     manners,
@@ -181,26 +190,35 @@ where
                     // Until the body is among the waiters: a rotation that finds neither a poll nor a
                     // waiter returns.
                     let _poll = polls::enter();
-                    let was_live = hold.is_live();
+                    let was_live = is_live(hold, deadline);
                     if was_live || may_say_something(registration) {
                         match future.poll(cx) {
                             Poll::Ready(Ok(mut response)) => {
                                 let farewell = take_farewell(&mut response);
-                                if hold.is_live() || farewell.is_some() {
+                                if is_live(hold, deadline) || farewell.is_some() {
                                     manners.apply(response.headers_mut());
-                                    return Poll::Ready(Ok(guard(response, *hold, farewell)));
+                                    let deadline = deadline.take();
+                                    let guarded = guard(response, *hold, deadline, farewell);
+                                    return Poll::Ready(Ok(guarded));
                                 }
                             }
                             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                             Poll::Pending if was_live => {
                                 wait(*hold, registration, cx);
+                                if let Some(deadline) = deadline {
+                                    deadline.wake(cx);
+                                }
                                 return Poll::Pending;
                             }
                             // It had nothing to say.
                             Poll::Pending => {}
                         }
                     }
-                    responder.reject(Rejection::new(RejectionKind::TokenEnded), None, *manners)
+                    let kind = match hold.is_live() {
+                        true => RejectionKind::AccessTokenEnded,
+                        false => RejectionKind::TokenEnded,
+                    };
+                    responder.reject(Rejection::new(kind), None, *manners)
                 }
             };
             // Drops the inner future with all that it holds, here and now.
@@ -215,11 +233,16 @@ where
     S: Service<Request<ReqBody>>,
 {
     fn run(mut self, token: VerifiedToken, manners: Manners) -> State<S, ReqBody, S::Future> {
-        let hold = token.lease().hold();
+        let (hold, deadline) = (token.lease().hold(), token.lease().deadline());
+        let token = match self.in_url {
+            true => token.found_in_url(),
+            false => token,
+        };
         self.request.extensions_mut().insert(token);
         State::Running {
             future: self.service.call(self.request),
             hold,
+            deadline,
             registration: None,
             responder: self.gate.responder().clone(),
             manners,
@@ -267,11 +290,12 @@ fn take_farewell<B>(response: &mut Response<B>) -> Option<Farewell> {
 fn guard<B: Body<Data = Bytes>>(
     response: Response<B>,
     hold: Hold,
+    deadline: Option<Box<Deadline>>,
     farewell: Option<Farewell>,
 ) -> Response<GuardedBody<B>> {
     let (parts, body) = response.into_parts();
     let ending = || Ending::of(&parts.headers, farewell.map(|farewell| farewell.0));
-    let body = GuardedBody::guarded(body, hold, ending);
+    let body = GuardedBody::guarded(body, hold, deadline, ending);
     Response::from_parts(parts, body)
 }
 

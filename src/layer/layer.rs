@@ -11,11 +11,13 @@ use tower_layer::Layer;
 
 use super::{
     RequestAddress, WorkspaceResolver, WorkspaceTokenService,
-    credential::{Captured, capture},
+    credential::{Captured, Credential, capture},
     response,
 };
 use crate::{
-    authority::{PendingCheck, TokenAuthority, Verdict, VerifiedToken, liveness::Hold},
+    authority::{
+        PendingCheck, TokenAuthority, Verdict, VerifiedToken, access::Deadline, liveness::Hold,
+    },
     id::WorkspaceId,
     rejection::{AddressProblem, Rejection, RejectionKind},
     token::PresentedToken,
@@ -53,11 +55,15 @@ pub(super) enum Admission {
     Rejected(Box<Response<Bytes>>),
     /// The token is in the request's extensions, and its hold where the caller wanted it.
     Verified(Manners),
+    /// Likewise an access token, with what ends its uses.
+    VerifiedAccess(Option<Box<Deadline>>, Manners),
 }
 
 /// What is left to do where memory could not decide.
 pub(super) struct PendingAdmission {
     pub(super) check: Box<PendingCheck>,
+    /// The credential stood in the URL.
+    pub(super) in_url: bool,
     pub(super) resource_metadata: ResourceMetadata,
 }
 
@@ -212,7 +218,7 @@ impl Gate {
         &self,
         request: &Request<B>,
         captured: &Captured,
-        accept: impl FnMut(VerifiedToken, Hold),
+        mut accept: impl FnMut(VerifiedToken, Hold),
         manners: Manners,
     ) -> Result<Admission, Admission> {
         let turned_away = |rejection| self.turn_away(rejection, None, manners);
@@ -238,22 +244,70 @@ impl Gate {
             let missing = Rejection::new(RejectionKind::MissingCredential);
             return Err(self.turn_away(missing, Some(&address), manners));
         };
+        let in_url = credential.is_from_query();
         let presented = PresentedToken::new(credential.expose_secret());
-        match self.authority.verify_now(&workspace, presented, accept) {
-            Verdict::Verified => Ok(Admission::Verified(manners)),
-            Verdict::Pending(check) => {
-                let resource_metadata = self.resource_metadata(&address);
-                let pending = Box::new(PendingAdmission {
-                    check,
-                    resource_metadata,
+        let verdict =
+            self.authority
+                .verify_now(&workspace, presented, |token, hold| match in_url {
+                    true => accept(token.found_in_url(), hold),
+                    false => accept(token, hold),
                 });
-                Ok(Admission::Pending(pending, manners))
-            }
-            Verdict::Rejected(rejection) => {
-                let rejection = credential.placeholder().unwrap_or(rejection);
-                Err(self.turn_away(rejection, Some(&address), manners))
-            }
+        match verdict {
+            Verdict::Verified => Ok(Admission::Verified(manners)),
+            Verdict::Pending(check) => Ok(self.pending(check, in_url, &address, manners)),
+            Verdict::Rejected(rejection) => self
+                .decide_access(&workspace, credential, &address, accept, manners)
+                .unwrap_or_else(|| {
+                    let rejection = credential.placeholder().unwrap_or(rejection);
+                    Err(self.turn_away(rejection, Some(&address), manners))
+                }),
         }
+    }
+
+    /// Decides about what is no workspace token; `None` if it is no access token either.
+    ///
+    /// In a URL none is: it would be one more thing for logs and histories to keep.
+    #[inline(never)]
+    fn decide_access(
+        &self,
+        workspace: &WorkspaceId,
+        credential: &Credential,
+        address: &RequestAddress<'_>,
+        mut accept: impl FnMut(VerifiedToken, Hold),
+        manners: Manners,
+    ) -> Option<Result<Admission, Admission>> {
+        if credential.is_from_query() {
+            return None;
+        }
+        let mut deadline = None;
+        let presented = PresentedToken::new(credential.expose_secret());
+        let verdict = self
+            .authority
+            .verify_access_now(workspace, presented, |token| {
+                deadline = token.lease().deadline();
+                let hold = token.lease().hold();
+                accept(token, hold);
+            })?;
+        Some(match verdict {
+            Verdict::Verified => Ok(Admission::VerifiedAccess(deadline, manners)),
+            Verdict::Pending(check) => Ok(self.pending(check, false, address, manners)),
+            Verdict::Rejected(rejection) => Err(self.turn_away(rejection, Some(address), manners)),
+        })
+    }
+
+    fn pending(
+        &self,
+        check: Box<PendingCheck>,
+        in_url: bool,
+        address: &RequestAddress<'_>,
+        manners: Manners,
+    ) -> Admission {
+        let pending = PendingAdmission {
+            check,
+            in_url,
+            resource_metadata: self.resource_metadata(address),
+        };
+        Admission::Pending(Box::new(pending), manners)
     }
 
     /// Answers a request that is turned away; it is told of the resource where its address is one.

@@ -82,6 +82,7 @@ mod tests {
     fn every_answer_is_the_json_of_its_sentence() {
         use RejectionKind::*;
         let kinds = [
+            AccessTokenEnded,
             Address(AddressProblem::ContradictoryHost),
             Address(AddressProblem::ForeignHost),
             Address(AddressProblem::LabelIsNotPath),

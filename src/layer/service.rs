@@ -63,7 +63,13 @@ where
                 let hold = hold.expect("a token that was verified has a hold");
                 let responder = self.gate.responder().clone();
                 // Nothing between the call and its place in the future, so that it is written there at once.
-                ResponseFuture::running(self.inner.call(request), hold, responder, manners)
+                ResponseFuture::running(self.inner.call(request), hold, None, responder, manners)
+            }
+            Admission::VerifiedAccess(deadline, manners) => {
+                let hold = hold.expect("a token that was verified has a hold");
+                let responder = self.gate.responder().clone();
+                let future = self.inner.call(request);
+                ResponseFuture::running(future, hold, deadline, responder, manners)
             }
         }
     }

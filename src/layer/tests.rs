@@ -4,7 +4,9 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     pin::Pin,
-    task::Poll,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,6 +20,7 @@ use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use super::*;
 use crate::{
     Keys, MemoryStore, TokenAuthority, TokenName, VerifiedToken, WorkspaceId,
+    clock::{ManualClock, Timestamp},
     rejection::{Rejection, RejectionKind},
 };
 
@@ -540,4 +543,159 @@ fn the_future_is_send_where_its_parts_are() {
     assert_send(&service.call(request("/", None)));
     let _pinned: Pin<Box<dyn Future<Output = _> + Send>> =
         Box::pin(service.call(request("/", None)));
+}
+
+/// An authority on a clock that stands still, a workspace token, and an access token of it.
+async fn exchanged() -> (TokenAuthority, Arc<ManualClock>, [String; 2]) {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000)));
+    let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate().unwrap())
+        .clock(Arc::clone(&clock))
+        .build()
+        .unwrap();
+    let token = issue(&authority).await;
+    let presented = crate::token::PresentedToken::new(token.as_bytes());
+    let verified = authority.verify(&acme(), presented).await.unwrap();
+    let access = authority.exchange(&verified).await.unwrap();
+    let access = access.expose_secret().to_owned();
+    (authority, clock, [token, access])
+}
+
+/// Both clocks go on.
+async fn pass(clock: &ManualClock, seconds: u64) {
+    let time = Duration::from_secs(seconds);
+    clock.advance(time);
+    tokio::time::sleep(time).await;
+    tokio::task::yield_now().await;
+}
+
+#[tokio::test]
+async fn an_access_token_is_let_in_by_its_header_and_never_by_the_url() {
+    let (authority, clock, [token, access]) = exchanged().await;
+    let service = layer(&authority)
+        .with_query_token("token")
+        .layer(service_fn(mirror));
+    let ask = async |request| service.clone().oneshot(request).await.unwrap();
+    for _ in 0..2 {
+        let answer = ask(request("/", Some(&access))).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let seen = text(answer).await;
+        assert!(seen.contains("acme") && !seen.contains(&access), "{seen}");
+    }
+    let by_url = |token: &str| request(&format!("/?token={token}"), None);
+    assert_eq!(ask(by_url(&token)).await.status(), StatusCode::OK);
+    let refused = async |request| {
+        let answer = ask(request).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        let headers = answer.headers().clone();
+        (headers, text(answer).await)
+    };
+    let garbage = refused(by_url("garbage")).await;
+    assert_eq!(refused(by_url(&access)).await, garbage);
+    let garbage = refused(request("/", Some("garbage"))).await;
+    clock.advance(Duration::from_secs(900));
+    assert_eq!(refused(request("/", Some(&access))).await, garbage);
+}
+
+#[tokio::test]
+async fn a_handler_learns_what_let_a_request_in() {
+    let (authority, _clock, [token, access]) = exchanged().await;
+    let describe = service_fn(async |request: Request<NoBody>| {
+        let token = request.extensions().get::<VerifiedToken>().unwrap();
+        let seen = format!("{} {}", token.expires_at().is_some(), token.was_in_url());
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(seen)))
+    });
+    for fresh in [false, true] {
+        let authority = match fresh {
+            true => authority.clone(),
+            // One that has to look at the store first.
+            false => {
+                authority.inner().doubt_everything();
+                authority.clone()
+            }
+        };
+        let service = layer(&authority).with_query_token("token").layer(describe);
+        let ask = async |request| text(service.clone().oneshot(request).await.unwrap()).await;
+        assert_eq!(ask(request("/", Some(&token))).await, "false false");
+        authority.inner().doubt_everything();
+        let by_url = format!("/?token={token}");
+        assert_eq!(ask(request(&by_url, None)).await, "false true");
+        assert_eq!(ask(request(&by_url, None)).await, "false true");
+        assert_eq!(ask(request("/", Some(&access))).await, "true false");
+        assert_eq!(ask(request("/", Some(&access))).await, "true false");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_goes_on_for_a_minute_when_its_access_token_has_expired() {
+    let (authority, clock, [token, access]) = exchanged().await;
+    for (token, ends) in [(access, true), (token, false)] {
+        let waiting = service_fn(|_: Request<NoBody>| {
+            std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
+        });
+        let service = layer(&authority).layer(waiting);
+        let call = tokio::spawn(service.oneshot(request("/", Some(&token))));
+        until_a_use_is_open(&authority).await;
+        pass(&clock, 959).await;
+        assert!(!call.is_finished());
+        pass(&clock, 1).await;
+        assert_eq!(call.is_finished(), ends);
+        if ends {
+            let response = call.await.unwrap().unwrap();
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+            let rejection = response.extensions().get::<Rejection>().unwrap();
+            assert_eq!(*rejection.kind(), RejectionKind::AccessTokenEnded);
+            let challenge = &response.headers()[header::WWW_AUTHENTICATE];
+            assert!(challenge.to_str().unwrap().contains("invalid_token"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_a_minute_after_its_access_token_with_its_farewell() {
+    let (authority, clock, [token, access]) = exchanged().await;
+    for (token, ends) in [(access, true), (token, false)] {
+        let (_sender, response) = begin_stream_with_farewell(&authority, &token).await;
+        let read = tokio::spawn(text(response));
+        until_a_use_is_open(&authority).await;
+        pass(&clock, 959).await;
+        assert!(!read.is_finished());
+        pass(&clock, 1).await;
+        assert_eq!(read.is_finished(), ends);
+        if ends {
+            assert_eq!(read.await.unwrap(), "bye");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_after_the_minute_reaches_nobody() {
+    let (authority, clock, [_token, access]) = exchanged().await;
+    let (mut sender, response) = begin_stream_with_farewell(&authority, &access).await;
+    clock.advance(Duration::from_secs(960));
+    sender.send_data(Bytes::from_static(b"late")).await.unwrap();
+    assert_eq!(text(response).await, "bye");
+}
+
+#[tokio::test]
+async fn a_rotation_ends_what_access_tokens_have_begun_and_counts_it() {
+    let (authority, _clock, [_token, access]) = exchanged().await;
+    let (_sender, response) = begin_stream_with_farewell(&authority, &access).await;
+    let waiting = service_fn(|_: Request<NoBody>| {
+        std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
+    });
+    let service = layer(&authority).layer(waiting);
+    let call = tokio::spawn(service.clone().oneshot(request("/", Some(&access))));
+    while authority.inner().open_uses(&acme()) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let read = tokio::spawn(text(response));
+    let ended = rotate(&authority).await;
+    assert_eq!((ended.calls, ended.streams, ended.left_behind), (1, 1, 0));
+    assert_eq!(read.await.unwrap(), "bye");
+    assert_eq!(
+        call.await.unwrap().unwrap().status(),
+        StatusCode::UNAUTHORIZED
+    );
+    let next = service.oneshot(request("/", Some(&access))).await.unwrap();
+    assert_eq!(next.status(), StatusCode::UNAUTHORIZED);
 }

@@ -34,7 +34,7 @@ impl<B: Body<Data = Bytes>> SessionBody<B> {
 
     pub(super) fn of_session(inner: B, in_use: SessionUse) -> Self {
         Self {
-            inner: GuardedBody::guarded(inner, in_use.session().hold(), || Ending::Silence),
+            inner: GuardedBody::guarded(inner, in_use.session().hold(), None, || Ending::Silence),
             in_use: Some(in_use),
         }
     }

@@ -90,7 +90,12 @@ pub(crate) fn matrix<'a>(
     (other, foreign): (&'a str, &'a str),
 ) -> Vec<(String, &'a str, &'a str, &'a str)> {
     const LOGIN: &str = r#"{"exp":4102444800,"sub":"ada"}"#;
-    let typs = [right, other, "workspace-access+jwt", "login", "JWT"];
+    const KINDS: [&str; 3] = ["workspace-access+jwt", "mcp-session+jwt", "workspace+jwt"];
+    // The one that is neither.
+    let third = KINDS
+        .into_iter()
+        .find(|kind| ![right, other].contains(kind));
+    let typs = [right, other, third.unwrap(), "login", "JWT"];
     let payloads = [
         ("its own claims", own),
         ("claims of the other kind", foreign),

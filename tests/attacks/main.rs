@@ -9,6 +9,7 @@
     reason = "what cannot be set up has failed the test"
 )]
 
+mod access;
 mod claims;
 mod common;
 mod elsewhere;

@@ -329,6 +329,7 @@ async fn run(stack: Stack) -> Run {
 async fn all_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(crate::headers::cases().await);
+    cases.extend(crate::access::cases().await);
     cases.extend(crate::claims::cases().await);
     cases.extend(crate::kinds::cases().await);
     cases.extend(crate::encoding::cases().await);

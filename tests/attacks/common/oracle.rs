@@ -8,6 +8,7 @@ use tower_workspace_token::id::TokenId;
 
 use super::{JTI, NOW, SIGNING};
 
+pub(crate) const ACCESS: &str = "workspace-access+jwt";
 pub(crate) const WORKSPACE: &str = "workspace+jwt";
 pub(crate) const SESSION: &str = "mcp-session+jwt";
 
@@ -47,6 +48,47 @@ pub(crate) fn header(typ: &str) -> String {
 /// The claims of a planted token, as the library writes them.
 pub(crate) fn claims() -> String {
     format!(r#"{{"aud":"acme","gen":1,"iat":{NOW},"jti":"{JTI}","sub":"primary"}}"#)
+}
+
+/// The claims of an access token of `parent`, as the library writes them.
+pub(crate) fn access_claims(parent: &str, issued_at: u64, expires_at: u64) -> Vec<u8> {
+    let of_parent = payload(parent);
+    let [aud, sub] = ["aud", "sub"].map(|name| member(&of_parent, name));
+    let tid = token_id(&member(&of_parent, "jti"));
+    let json = format!(
+        r#"{{"aud":"{aud}","exp":{expires_at},"gen":1,"iat":{issued_at},"prf":"{UNPROVEN}","sub":"{sub}","tid":"{tid}"}}"#
+    );
+    prove(parent, json.as_bytes())
+}
+
+/// Where the proof of an access token is to be.
+pub(crate) const UNPROVEN: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+/// Puts the right proof into claims, whatever else they say.
+pub(crate) fn prove(parent: &str, json: &[u8]) -> Vec<u8> {
+    let Some(at) = json
+        .windows(UNPROVEN.len())
+        .position(|text| text == UNPROVEN.as_bytes())
+    else {
+        return json.to_vec();
+    };
+    let (before, after) = (&json[..at], &json[at + UNPROVEN.len()..]);
+    let signature = parent.rsplit('.').next().unwrap();
+    let mut key = [0; 32];
+    Hkdf::<Sha256>::new(None, &Sha256::digest(signature))
+        .expand(
+            b"tower-workspace-token v1 parent of workspace-access+jwt",
+            &mut key,
+        )
+        .unwrap();
+    let proof = encode(&mac(&key, &[before, after].concat())[..16]);
+    [before, proof.as_bytes(), after].concat()
+}
+
+/// The text of a member of claims.
+pub(crate) fn member(json: &str, name: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    json[name].as_str().unwrap().to_owned()
 }
 
 /// Signs `header` and `payload` with the right MAC key of `typ`.
