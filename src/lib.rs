@@ -38,6 +38,7 @@
 //!
 //! # What is where
 //! - [`authority`]: issue, verify, rotate, revoke; leases, for work that outlives a request.
+//! - [`exchange`]: the endpoint where a workspace token is exchanged for a short-lived access token.
 //! - [`layer`]: the middleware, with resolvers that say which workspace a request is for.
 #![cfg_attr(
     feature = "session",
@@ -78,6 +79,7 @@ pub mod axum;
 pub mod cipher;
 pub mod clock;
 pub mod error;
+pub mod exchange;
 pub mod id;
 pub mod jwt;
 pub mod layer;

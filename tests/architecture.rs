@@ -12,7 +12,7 @@ use std::{
 };
 
 /// The floor of each module of the library. A module uses its own floor and those below it.
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 19] = [
     ("prove", 0),
     ("sync", 0),
     ("id", 0),
@@ -24,6 +24,7 @@ const FLOORS: [(&str, u8); 18] = [
     ("store", 2),
     ("authority", 3),
     ("rejection", 3),
+    ("exchange", 4),
     ("layer", 4),
     ("session", 4),
     ("serve", 4),

@@ -364,7 +364,7 @@ fn parameters(query: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Decodes `%XX` and `+`, as forms are encoded; copies only where there is one of them.
-fn decode(text: &str) -> Result<Cow<'_, [u8]>, CredentialProblem> {
+pub(crate) fn decode(text: &str) -> Result<Cow<'_, [u8]>, CredentialProblem> {
     let bytes = text.as_bytes();
     if memchr::memchr2(b'%', b'+', bytes).is_none() {
         return Ok(Cow::Borrowed(bytes));

@@ -70,6 +70,7 @@ mod service;
 #[cfg(feature = "session")]
 pub(crate) use body::Ending;
 pub use body::GuardedBody;
+pub(crate) use credential::decode;
 pub use future::ResponseFuture;
 pub use layer::WorkspaceTokenLayer;
 pub use resolve::{FixedWorkspace, HostLabel, PathTemplate, RequestAddress, WorkspaceResolver};
