@@ -10,7 +10,7 @@ use rmcp::{
     model::{ErrorCode, JsonRpcError, ProtocolVersion, RequestId},
 };
 use serde_json::json;
-use tower_workspace_token::layer::Farewell;
+use tower_workspace_token::{authority::Lease, layer::Farewell};
 
 use crate::McpBody;
 
@@ -19,9 +19,15 @@ pub const TOKEN_ENDED: ErrorCode = ErrorCode(-32001);
 
 const TOKEN_ENDED_MESSAGE: &str = "The workspace token was regenerated. Ask whoever regenerated it for the new one, then connect again.";
 
-/// The error that ends a call whose token was rotated.
-pub(crate) fn token_ended() -> ErrorData {
-    ErrorData::new(TOKEN_ENDED, TOKEN_ENDED_MESSAGE, None)
+const ACCESS_TOKEN_ENDED_MESSAGE: &str = "The access token has expired, or the workspace token was regenerated. Exchange the workspace token for another one, then connect again.";
+
+/// The error that ends a call whose token was rotated, or whose access token has expired.
+pub(crate) fn token_ended(lease: &Lease) -> ErrorData {
+    let message = match lease.expires_at() {
+        None => TOKEN_ENDED_MESSAGE,
+        Some(_) => ACCESS_TOKEN_ENDED_MESSAGE,
+    };
+    ErrorData::new(TOKEN_ENDED, message, None)
 }
 
 /// The error of a request that came past the token layer.
@@ -141,8 +147,8 @@ pub(crate) fn error(
 /// Answers the call `id`, whose token has ended, in place of the layer's own 401.
 ///
 /// The status is 200: it was a good request, and what it was answered is an error of JSON-RPC.
-pub(crate) fn farewell(id: &RequestId, is_listen: bool) -> Response<McpBody> {
-    let mut response = error(StatusCode::OK, Some(id), &token_ended());
+pub(crate) fn farewell(id: &RequestId, is_listen: bool, lease: &Lease) -> Response<McpBody> {
+    let mut response = error(StatusCode::OK, Some(id), &token_ended(lease));
     if is_listen {
         *response.body_mut() = McpBody::text(listen_ended(id));
     }
@@ -151,11 +157,11 @@ pub(crate) fn farewell(id: &RequestId, is_listen: bool) -> Response<McpBody> {
 }
 
 /// Returns the last event of the stream that answers `id`.
-pub(crate) fn farewell_event(id: &RequestId, is_listen: bool) -> Farewell {
+pub(crate) fn farewell_event(id: &RequestId, is_listen: bool, lease: &Lease) -> Farewell {
     let message = if is_listen {
         listen_ended(id)
     } else {
-        json_rpc(Some(id), &token_ended())
+        json_rpc(Some(id), &token_ended(lease))
     };
     let mut event = b"data: ".to_vec();
     event.extend_from_slice(&message);

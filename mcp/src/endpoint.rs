@@ -20,7 +20,7 @@ use rmcp::{
     },
 };
 use tower_service::Service;
-use tower_workspace_token::authority::VerifiedToken;
+use tower_workspace_token::authority::{Lease, VerifiedToken};
 
 use crate::{
     ClientPresence, McpBody, Protocol, answer,
@@ -103,7 +103,7 @@ impl<H: ServerHandler> Answering<H> {
         request.extensions_mut().insert(presence);
         let mut response = tokio::select! {
             biased;
-            () = lease.ended() => return ended(&message),
+            () = lease.ended() => return ended(&message, &lease),
             response = self.rmcp.handle(request) => response.map(McpBody::of_rmcp),
         };
         if response.status().is_client_error() || response.status().is_server_error() {
@@ -111,7 +111,7 @@ impl<H: ServerHandler> Answering<H> {
         } else if let Some(id) = message.id()
             && is_event_stream(response.headers())
         {
-            let farewell = answer::farewell_event(id, is_listen(&message));
+            let farewell = answer::farewell_event(id, is_listen(&message), &lease);
             response.extensions_mut().insert(farewell);
         }
         response.map(|body| body.read_by(here, observation))
@@ -154,10 +154,10 @@ impl<H: ServerHandler> Answering<H> {
 }
 
 /// Answers a call whose token has ended; what is no call is left to the token layer's own 401.
-fn ended(message: &Message) -> Response<McpBody> {
+fn ended(message: &Message, lease: &Lease) -> Response<McpBody> {
     match message.id() {
-        Some(id) => answer::farewell(id, is_listen(message)),
-        None => answer::error(StatusCode::UNAUTHORIZED, None, &answer::token_ended()),
+        Some(id) => answer::farewell(id, is_listen(message), lease),
+        None => answer::error(StatusCode::UNAUTHORIZED, None, &answer::token_ended(lease)),
     }
 }
 

@@ -63,7 +63,7 @@ async fn call<T>(
     let Some(Bounds { lease, session }) = bounds else {
         return Err(answer::misconfigured());
     };
-    let ended = || Err(answer::token_ended());
+    let ended = || Err(answer::token_ended(&lease));
     let work = lease.guard(work);
     let result = match session {
         // Nobody reads the answer to a call whose session was ended.
