@@ -1,6 +1,7 @@
 //! The server's own addresses: which URLs it shows, and which hosts it answers for.
 //!
-//! A workspace has three URLs: `HOST/mcp/ID`, `ID.mcp.HOST/mcp` and `ID.mcp.HOST/`.
+//! A workspace has three URLs: `HOST/mcp/ID`, `ID.mcp.HOST/mcp` and `ID.mcp.HOST/`. Behind each, at `/token`, access
+//! tokens are got.
 
 use std::{
     fmt,
@@ -101,7 +102,12 @@ impl Addresses {
     /// # Errors
     /// The host is not ours, or host and path name no workspace or two.
     pub(crate) fn resolve(&self, address: &RequestAddress<'_>) -> Result<WorkspaceId, Rejection> {
-        let in_path = workspace_in_path(address.path());
+        let path = address.path();
+        let in_path = match self.is_workspace(address.host()) && path == "/mcp/token" {
+            // Of the host's workspace, and not of one called `token`.
+            true => None,
+            false => workspace_in_path(path),
+        };
         match self.workspace_in_host(address.host()) {
             Some(in_host) if in_path.is_none_or(|in_path| in_path == in_host) => Ok(in_host),
             Some(_) => Err(Rejection::bad_address(AddressProblem::LabelIsNotPath)),
@@ -147,10 +153,14 @@ impl Addresses {
     }
 }
 
-/// Returns the workspace of `/mcp/{workspace}`, the only path that names one.
+/// Returns the workspace of `/mcp/{workspace}` and `/mcp/{workspace}/token`, the only paths that name one.
 fn workspace_in_path(path: &str) -> Option<WorkspaceId> {
-    path.strip_prefix("/mcp/")?.parse().ok()
+    let name = path.strip_prefix("/mcp/")?;
+    name.strip_suffix(EXCHANGE).unwrap_or(name).parse().ok()
 }
+
+/// What a URL of a workspace goes on with where its token is exchanged for an access token.
+pub(crate) const EXCHANGE: &str = "/token";
 
 /// Returns whether no name server has a say in who this host is: an address cannot be rebound.
 pub(crate) fn is_unmistakably_local(host: &str) -> bool {

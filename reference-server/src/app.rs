@@ -110,7 +110,10 @@ impl App {
             None => TokenAuthority::builder(store, keys),
             Some((_, guarded)) => TokenAuthority::builder(guarded.clone(), keys),
         };
-        let authority = hold(|| builder.profile(profile).build())?;
+        let builder = builder
+            .profile(profile)
+            .access_token_life(at_rest.access_token_life);
+        let authority = hold(|| builder.build())?;
         hardening::warn_of_spilled_keys();
         let is_demo = database
             .read(|snapshot| meta::get(snapshot, meta::DEMO))

@@ -7,18 +7,20 @@ use std::fmt;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Deserialize;
-use tower_workspace_token::cipher::Profile;
+use tower_workspace_token::{cipher::Profile, token::AccessTokenLife};
 
 use crate::{
     db::{Database, meta},
     rollback::JournalChoice,
 };
 
-/// What an operator chose; what is not chosen is as it was before.
+/// What an operator chose; what is not chosen is as it was before, but for the life of access tokens, which no
+/// database holds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AtRest {
     pub(crate) rollback_journal: JournalChoice,
     pub(crate) seal: Option<Seal>,
+    pub(crate) access_token_life: AccessTokenLife,
 }
 
 /// What of a token is sealed.

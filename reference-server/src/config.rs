@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeSet, env, fs, net::SocketAddr, num::NonZeroU32, path, path::PathBuf,
-    str::FromStr,
+    str::FromStr, time::Duration,
 };
 
 use clap::{ArgMatches, Args, Command, Parser, builder::BoolishValueParser, parser::ValueSource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
+
+use tower_workspace_token::token::{AccessTokenLife, InvalidAccessTokenLife};
 
 use crate::{
     addresses::{DEFAULT_LISTEN, Domain, PublicUrl},
@@ -105,6 +107,10 @@ pub(crate) struct ServerOptions {
     #[arg(long, env = "WST_FAILED_TOKENS_PER_MINUTE", value_name = "NUMBER")]
     pub(crate) failed_tokens_per_minute: Option<NonZeroU32>,
 
+    /// How many seconds an access token lets in, 60 to 3600 [default: 900]
+    #[arg(long, env = "WST_ACCESS_TOKEN_LIFE", value_name = "SECONDS")]
+    pub(crate) access_token_life: Option<LifeSeconds>,
+
     /// The URL by which clients reach the server [default: where it listens]
     #[arg(long, env = "WST_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<PublicUrl>,
@@ -138,6 +144,28 @@ pub(crate) struct ServerOptions {
     /// Fill a new data directory with a workspace to look around in, and play an agent in it
     #[arg(long, env = "WST_DEMO", value_parser = BoolishValueParser::new())]
     pub(crate) demo: bool,
+}
+
+/// The life of access tokens, in seconds.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(try_from = "u64")]
+pub(crate) struct LifeSeconds(AccessTokenLife);
+
+impl TryFrom<u64> for LifeSeconds {
+    type Error = InvalidAccessTokenLife;
+
+    fn try_from(seconds: u64) -> Result<Self, InvalidAccessTokenLife> {
+        Duration::from_secs(seconds).try_into().map(Self)
+    }
+}
+
+impl FromStr for LifeSeconds {
+    type Err = InvalidAccessTokenLife;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAccessTokenLife> {
+        let seconds: u64 = text.parse().map_err(|_| InvalidAccessTokenLife)?;
+        seconds.try_into()
+    }
 }
 
 /// All options, settled.
@@ -207,6 +235,7 @@ pub(crate) struct ConfigFile {
     connections_per_source: Option<NonZeroU32>,
     calls_per_token: Option<NonZeroU32>,
     failed_tokens_per_minute: Option<NonZeroU32>,
+    access_token_life: Option<LifeSeconds>,
     #[serde(default, deserialize_with = "parsed")]
     public_url: Option<PublicUrl>,
     #[serde(default, deserialize_with = "parsed")]
@@ -278,6 +307,13 @@ impl Settings {
         lines.show_or("rollback_journal", journal.as_ref(), "as before");
         let seal = lines.pick("seal", server.seal, file.seal);
         lines.show_or("seal", seal, "as before");
+        let life = lines.pick(
+            "access_token_life",
+            server.access_token_life,
+            file.access_token_life,
+        );
+        let access_token_life = life.unwrap_or_default().0;
+        lines.show("access_token_life", access_token_life.duration().as_secs());
         let demo = lines.pick_any("demo", &server.demo, &file.demo);
         lines.show("demo", demo);
         Ok(Self {
@@ -291,6 +327,7 @@ impl Settings {
             at_rest: AtRest {
                 rollback_journal: journal.unwrap_or_default(),
                 seal,
+                access_token_life,
             },
             demo,
             lines: lines.lines,

@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Every option that a configuration file may name.
-const OPTIONS: [&str; 19] = [
+const OPTIONS: [&str; 22] = [
+    "access_token_life",
     "admin_listen",
     "calls_per_token",
     "connections_per_source",
@@ -28,6 +29,8 @@ const OPTIONS: [&str; 19] = [
     "mcp_domain",
     "proxy_header",
     "public_url",
+    "rollback_journal",
+    "seal",
     "tls_cert",
     "tls_key",
     "trusted_proxy",

@@ -120,6 +120,11 @@ pub(crate) fn handshake_ended(handshake: Handshake) {
     counter!(HANDSHAKES, "result" => handshake.label()).increment(1);
 }
 
+/// Counts an exchange.
+pub(crate) fn exchanged() {
+    counter!(EXCHANGES).increment(1);
+}
+
 /// Counts whom a limit kept out, or had wait.
 pub(crate) fn limited(limit: Limit) {
     counter!(LIMITED, "limit" => limit.label()).increment(1);
@@ -227,6 +232,10 @@ fn describe() {
         "Attempts to take a new certificate into use"
     );
     describe_counter!(
+        EXCHANGES,
+        "Workspace tokens that were exchanged for an access token"
+    );
+    describe_counter!(
         LIMITED,
         "How often a limit kept somebody out or had them wait"
     );
@@ -286,9 +295,11 @@ fn class(status: StatusCode) -> &'static str {
 
 fn reason(kind: &RejectionKind) -> &'static str {
     match kind {
+        RejectionKind::AccessTokenEnded => "access_token_ended",
         RejectionKind::Address(_) => "address",
         RejectionKind::EmptyCredential => "empty_credential",
         RejectionKind::ForeignOrigin => "foreign_origin",
+        RejectionKind::InvalidToken(TokenProblem::Expired) => "expired_access_token",
         RejectionKind::InvalidToken(TokenProblem::Superseded) => "superseded_token",
         RejectionKind::InvalidToken(TokenProblem::WrongWorkspace) => "wrong_workspace",
         RejectionKind::InvalidToken(_) => "invalid_token",
@@ -315,6 +326,7 @@ const BUILD_INFO: &str = "wst_build_info";
 const CERTIFICATE_RELOADS: &str = "wst_tls_certificate_reloads_total";
 const CONNECTIONS: &str = "wst_connections_total";
 const DATABASE_BYTES: &str = "wst_database_bytes";
+const EXCHANGES: &str = "wst_exchanges_total";
 const HANDSHAKES: &str = "wst_tls_handshakes_total";
 const LIMITED: &str = "wst_limited_total";
 const OPEN_CONNECTIONS: &str = "wst_open_connections";

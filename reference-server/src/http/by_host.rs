@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     activity::Tally,
-    addresses::Addresses,
+    addresses::{Addresses, EXCHANGE},
     mcp::ByProtocol,
     metrics::{self, Face},
 };
@@ -65,6 +65,8 @@ pub(super) struct Hosts {
     pub(super) own: Router,
     /// The hosts of workspaces.
     pub(super) workspace: Router,
+    /// Where access tokens are got, at either kind of host.
+    pub(super) exchange: Router,
     /// All other hosts.
     pub(super) foreign: Router,
     /// For those who go round the proxies that are the way.
@@ -133,6 +135,9 @@ impl Hosts {
         let own = Way::Router(&self.own);
         match path.strip_prefix("/mcp/") {
             Some(segment) if is_segment(segment) => (Way::Endpoint, Face::Mcp),
+            Some(rest) if rest.strip_suffix(EXCHANGE).is_some_and(is_segment) => {
+                (Way::Router(&self.exchange), Face::Mcp)
+            }
             Some(_) => (own, Face::Mcp),
             None if path.starts_with("/api/") => (own, Face::Api),
             None => (own, Face::Page),
@@ -142,6 +147,7 @@ impl Hosts {
     fn way_of_workspace(&self, path: &str) -> Way<'_> {
         match path {
             "/" | "/mcp" => Way::Endpoint,
+            EXCHANGE | "/mcp/token" => Way::Router(&self.exchange),
             _ => Way::Router(&self.workspace),
         }
     }
@@ -321,6 +327,23 @@ mod tests {
             ("POST", "abc.mcp.localhost", "/mcp", S::UNAUTHORIZED),
             ("POST", "abc.mcp.localhost", "/mcp/abc", S::UNAUTHORIZED),
             ("POST", "abc.mcp.localhost", "/mcp/def", S::BAD_REQUEST),
+            ("POST", "localhost", "/mcp/abc/token", S::UNAUTHORIZED),
+            ("GET", "localhost", "/mcp/abc/token", S::UNAUTHORIZED),
+            ("POST", "localhost", "/mcp/token", S::UNAUTHORIZED),
+            ("POST", "localhost", "/mcp/token/token", S::UNAUTHORIZED),
+            ("POST", "localhost", "/mcp/a%2Fb/token", S::BAD_REQUEST),
+            ("POST", "localhost", "/mcp//token", S::NOT_FOUND),
+            ("POST", "localhost", "/mcp/abc/token/", S::NOT_FOUND),
+            ("POST", "localhost", "/token", S::NOT_FOUND),
+            ("POST", "abc.mcp.localhost", "/token", S::UNAUTHORIZED),
+            ("POST", "abc.mcp.localhost", "/mcp/token", S::UNAUTHORIZED),
+            (
+                "POST",
+                "abc.mcp.localhost",
+                "/mcp/def/token",
+                S::BAD_REQUEST,
+            ),
+            ("POST", "evil.example", "/mcp/abc/token", S::BAD_REQUEST),
             ("GET", "abc.mcp.localhost", "/other", S::UNAUTHORIZED),
             ("POST", "abc.mcp.localhost", "/register", S::BAD_REQUEST),
             ("POST", "evil.example", "/mcp/abc", S::BAD_REQUEST),
@@ -337,6 +360,8 @@ mod tests {
         let server = Server::with(|arrivals| arrivals.is_for_proxies_alone = true).await;
         for (host, path, expected) in [
             ("localhost", "/mcp/abc", StatusCode::FORBIDDEN),
+            ("localhost", "/mcp/abc/token", StatusCode::FORBIDDEN),
+            ("abc.mcp.localhost", "/token", StatusCode::FORBIDDEN),
             ("abc.mcp.localhost", "/", StatusCode::FORBIDDEN),
             ("abc.mcp.localhost", "/mcp", StatusCode::FORBIDDEN),
             ("abc.mcp.localhost", "/other", StatusCode::FORBIDDEN),

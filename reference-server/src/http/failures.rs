@@ -16,7 +16,10 @@ use http::{
     HeaderValue, Response, StatusCode,
     header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use tower_workspace_token::{id::WorkspaceId, rejection::RejectionKind};
+use tower_workspace_token::{
+    id::WorkspaceId,
+    rejection::{RejectionKind, TokenProblem},
+};
 
 use crate::{
     metrics::{self, Limit},
@@ -68,14 +71,15 @@ impl FailureLimit {
     }
 }
 
-/// Returns whether somebody tried a token. None at all is not a try, and one that ended meanwhile was good.
+/// Returns whether somebody tried a token. None at all is not a try, and one that ended meanwhile was good; so was an
+/// access token that has expired, as those of all clients behind one address do again and again.
 fn is_failure(kind: &RejectionKind) -> bool {
     matches!(
         kind,
         RejectionKind::EmptyCredential
             | RejectionKind::InvalidToken(_)
             | RejectionKind::UnsetVariable(_)
-    )
+    ) && !matches!(kind, RejectionKind::InvalidToken(TokenProblem::Expired))
 }
 
 /// Puts the answer to who tried too often in the place of `response`, whose rejection stays for the log.
@@ -141,6 +145,8 @@ mod tests {
         for kind in [
             RejectionKind::Address(AddressProblem::ForeignHost),
             RejectionKind::ForeignOrigin,
+            RejectionKind::AccessTokenEnded,
+            RejectionKind::InvalidToken(TokenProblem::Expired),
             RejectionKind::MissingCredential,
             RejectionKind::MissingSession,
             RejectionKind::SessionLimit,

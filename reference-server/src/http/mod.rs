@@ -30,13 +30,14 @@ use calls::CallLimit;
 use client_address::Arrivals;
 use failures::FailureLimit;
 use health::Readiness;
-use tower::Layer as _;
+use tower::{Layer as _, util::MapResponse};
 use tower_workspace_token::{
     CredentialScrubLayer, WorkspaceTokenLayer,
+    exchange::TokenExchange,
     layer::{CredentialScrub, RequestAddress},
 };
 
-use crate::{activity::TallyLayer, app::App, dashboard, limits::Limits, mcp};
+use crate::{activity::TallyLayer, app::App, dashboard, limits::Limits, mcp, metrics};
 
 /// The query parameter that clients which cannot send headers put the token into.
 const QUERY_TOKEN: &str = "token";
@@ -63,6 +64,7 @@ pub(crate) fn by_host(app: &App, arrivals: Arrivals, limits: &Limits) -> ByHost 
         health: health(app),
         own: own_host(app),
         workspace: workspace_host(app, &guard),
+        exchange: exchange(app, limits, &guard),
         foreign: guarded_nothing(&guard),
         bypass: Router::new().fallback(unserved::bypass),
     };
@@ -103,6 +105,22 @@ fn workspace_host(app: &App, guard: &Guard) -> Router {
         .route("/.well-known/{*path}", get(unserved::well_known_of_host))
         .with_state(app.clone())
         .merge(guarded_nothing(guard))
+}
+
+/// Where a workspace token is exchanged for an access token. Behind the same layers as the endpoint: what fails here
+/// counts as what fails there.
+fn exchange(app: &App, limits: &Limits, guard: &Guard) -> Router {
+    let exchange = TokenExchange::new(app.authority().clone());
+    let exchange = CallLimit::new(exchange, limits.calls_per_token);
+    let exchange = MapResponse::new(exchange, |response: http::Response<_>| {
+        if response.status().is_success() {
+            metrics::exchanged();
+        }
+        response
+    });
+    Router::new()
+        .fallback_service(exchange)
+        .layer(guard.clone())
 }
 
 /// Nothing at all, behind the token layer. At a host that is nobody's here, as after DNS rebinding, that turns

@@ -168,6 +168,14 @@ impl Agent {
         }
     }
 
+    /// The same client with another token in the same session.
+    pub(crate) fn with_token_in_session(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The same client at another of the workspace's URLs.
     pub(crate) fn at(&self, url: &str) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! MCP against the real binary, over HTTP, in both eras.
 
+mod access;
 mod activity;
 mod attachments;
 mod client;
