@@ -8,6 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `cli` | the command line, a thin face of `actions` |
+//! | `client` | asks servers from outside, for commands that work on a laptop |
 //! | `serve`, `listener` | start and stop, and how the server is reached |
 //! | `http`, `mcp` | what is behind the public listener |
 //! | `admin`, `metrics` | the admin listener and what is counted |
@@ -44,6 +45,7 @@ pub mod bare;
 mod bench;
 mod caller;
 pub mod cli;
+mod client;
 mod clients;
 mod config;
 mod control;

@@ -7,6 +7,7 @@ use clap::{
     builder::{NonEmptyStringValueParser, PossibleValuesParser},
 };
 
+use super::headers::HeadersOptions;
 use crate::{
     actions::{Reason, Ring},
     clients::CLIENTS,
@@ -43,6 +44,8 @@ pub(super) enum Command {
     /// Tell an MCP client of a workspace, or check what it was told
     #[command(after_help = CONNECTING)]
     Connect(ConnectOptions),
+    /// Exchange a workspace token for one of a quarter of an hour, and print the headers that a client sends
+    Headers(HeadersOptions),
     /// Ask the running server whether it works; exit code 0 if it does
     Health,
     /// Show or export who did what

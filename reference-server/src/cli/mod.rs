@@ -7,6 +7,7 @@ mod bench;
 mod commands;
 mod connect;
 mod fetch;
+mod headers;
 mod health;
 mod keys;
 mod output;
@@ -68,6 +69,7 @@ fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
         Command::Task(command) => ask(&global, output, command),
         Command::User(command) => ask(&global, output, command),
         Command::Connect(options) => connect::connect(&global, output, options),
+        Command::Headers(options) => headers::headers(output, options),
         Command::Health => ask(&global, output, health::ShowHealth),
         Command::Audit(command) => ask(&global, output, command),
         Command::SetupLink => ask(&global, output, people::ShowSetupLink),

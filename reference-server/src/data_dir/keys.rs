@@ -280,7 +280,7 @@ fn check_mode(mode: u32, owner: u32, is_given: bool) -> anyhow::Result<()> {
     let is_credential = is_given && owner == 0 && others == 0o040;
     if others != 0 && !is_credential {
         bail!(
-            "other users can read it (mode {:04o}): run `chmod 600` on it, and if it was so for long, take new keys",
+            "other users can read it (mode {:04o}): run `chmod 600` on it, and if it was so for long, replace what is in it",
             mode & 0o7777
         );
     }

@@ -11,6 +11,7 @@ mod data_dir;
 mod demo;
 mod fixtures;
 mod floods;
+mod headers;
 mod health;
 mod help;
 mod http;
