@@ -42,6 +42,10 @@ class ClaudeCode:
     def use_no_token(self, mcp_url):
         self._write_mcp_json({"url": mcp_url})
 
+    def use_helper(self, mcp_url, command):
+        """Has the client get its headers from a command: it runs it again when a request is answered with 401."""
+        self._write_mcp_json({"url": mcp_url, "headersHelper": command})
+
     def _write_mcp_json(self, entry):
         servers = {"mcpServers": {SERVER_NAME: {"type": "http", **entry}}}
         Path(self.project, ".mcp.json").write_text(json.dumps(servers))

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shlex
 import threading
 import time
 
@@ -40,6 +41,7 @@ class ClaudeCodeChecks:
         for label, mode in (("legacy", "legacy"), ("default mode", None)):
             yield f"{label}: rotation between two calls is a clear error", self.rotation_between_two_calls, mode
             yield f"{label}: rotation during a call is a clear error", self.rotation_during_a_call, mode
+            yield f"{label}: with `wst headers` a rotation goes unseen by the model", self.helper_gets_the_new_token, mode
         for name in NAMES:
             yield f"prints what to do: {name}", self.prints_what_to_do, name
 
@@ -139,6 +141,35 @@ class ClaudeCodeChecks:
             work.expect(call.ended - work.rotated < 5, "the open call ended with the rotation")
 
 
+    def helper_gets_the_new_token(self, mode):
+        with Work(self, mode) as work:
+            held = work.client.home / "token"
+
+            def hold():
+                held.touch(mode=0o600)
+                held.write_text(work.workspace.secret)
+
+            def regenerate():
+                work.workspace.rotate()
+                hold()
+
+            hold()
+            url = work.proxy.address_of(work.workspace.mcp_url)
+            # Straight to the server: what comes by the proxy is what Claude Code itself sends.
+            words = [str(self.server.binary), "headers", "--url", work.workspace.mcp_url, "--token-file", str(held)]
+            work.client.use_helper(url, shlex.join(words))
+            script = [ToolCall("getWorkspace"), ToolCall("createTask", NEW_TASK, before=regenerate), ToolCall("getWorkspace")]
+            work.play(script, is_configured=True)
+            described, created, again = work.shown(3)
+            work.expect(not any(result.is_error for result in work.model_api.shown), "the model saw only success")
+            work.expect("Workspace:" in described.text and "Workspace:" in again.text, "the workspace was described, before and after")
+            work.expect("task created with id=" in created.text, "the call after the rotation made a task")
+            statuses = [call.status for call in work.proxy.calls("createTask")]
+            work.expect(statuses[0] == 401 and statuses[-1] == 200, f"it was refused, and then made again: {statuses}")
+            kinds = {exchange.kind for exchange in work.proxy.exchanges if exchange.path.startswith("/mcp/")}
+            work.expect(kinds == {"workspace-access+jwt"}, f"the client has sent access tokens alone: {kinds}")
+
+
 class Work:
     """One run of Claude Code against one workspace, seen from the wire and from the model."""
 
@@ -155,8 +186,9 @@ class Work:
     def __exit__(self, *error):
         self.proxy.__exit__(*error)
 
-    def play(self, script):
-        self.client.use_header_form(self.proxy.address_of(self.workspace.mcp_url))
+    def play(self, script, is_configured=False):
+        if not is_configured:
+            self.client.use_header_form(self.proxy.address_of(self.workspace.mcp_url))
         with ModelApi(TOOL_PREFIX, script) as self.model_api:
             self.finished = self.client.work(self.workspace.secret, self.model_api, self.mode)
         if self.model_api.failure:

@@ -3,6 +3,7 @@
 It speaks HTTP/1.1 on a free loopback port, passes bodies on as they come, and ends one side when the other ends.
 """
 
+import base64
 import http.client
 import io
 import json
@@ -21,7 +22,7 @@ IDLE_SECONDS = 120
 
 @dataclass
 class Exchange:
-    """One request and its answer; `session` is what the client sent, `ended` stays None while the answer is open."""
+    """One request and its answer; `session` is what the client sent, `kind` the `typ` of the token it came with, `ended` stays None while the answer is open."""
 
     method: str
     path: str
@@ -29,6 +30,7 @@ class Exchange:
     rpc_method: str | None
     tool: str | None
     started: float
+    kind: str | None = None
     status: int | None = None
     issued_session: str | None = None
     ended: float | None = None
@@ -97,6 +99,15 @@ class Proxy:
             return "on the wire:\n" + "\n".join(f"  {exchange}" for exchange in self.exchanges)
 
 
+def kind_of(authorization):
+    """Returns what the header of a Bearer token says it is, which is no secret."""
+    header = authorization.removeprefix("Bearer ").partition(".")[0]
+    try:
+        return json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))).get("typ")
+    except ValueError:
+        return None
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -131,6 +142,7 @@ class Handler(BaseHTTPRequestHandler):
             rpc_method=rpc_method,
             tool=message["params"].get("name") if rpc_method == "tools/call" else None,
             started=time.monotonic(),
+            kind=kind_of(self.headers.get("Authorization", "")),
         )
         self.server.owner.add(exchange)
         return exchange
