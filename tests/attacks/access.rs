@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::Request;
-use tower_workspace_token::{VerifiedToken, token::PresentedToken};
+use tower_workspace_token::{VerifiedToken, store::Freshness, token::PresentedToken};
 
 use crate::{
     claims::moment,
@@ -326,4 +326,32 @@ async fn an_access_token_needs_the_store_when_it_is_new() {
     other.store.set_gone(false);
     let verified = other.authority.verify_access(&acme(), presented).await;
     assert!(verified.is_ok());
+}
+
+/// Rules 21 and 22, for a rotation elsewhere of which no report ever comes.
+#[tokio::test]
+async fn a_known_access_token_is_read_through_once_the_lease_has_run_out() {
+    const LEASE: Duration = Duration::from_millis(20);
+    let world = World::with_freshness(Freshness::Lease {
+        duration: LEASE,
+        shared: false,
+    })
+    .await;
+    let other = World::over(world.store.clone());
+    let access = exchange(&world).await;
+    let presented = PresentedToken::new(access.as_bytes());
+    let verify = async || world.authority.verify_access(&acme(), presented).await;
+    verify().await.unwrap();
+    let reads = world.store.reads();
+    world.clock.advance(LEASE);
+    verify().await.unwrap();
+    assert_eq!(world.store.reads(), reads, "within the lease");
+    world.clock.advance(Duration::from_millis(1));
+    let opened = world.cipher.opened();
+    verify().await.unwrap();
+    assert_eq!(world.store.reads(), reads + 1, "after it");
+    assert_eq!(world.cipher.opened(), opened, "its proof is known");
+    other.rotate("acme", "primary").await;
+    world.clock.advance(LEASE + Duration::from_millis(1));
+    assert!(verify().await.is_err());
 }
