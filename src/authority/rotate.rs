@@ -124,7 +124,26 @@ impl TokenAuthority {
     ) -> Result<RevocationReceipt, Error> {
         let key = SlotKey::new(*workspace, *name);
         let (inner, note) = (Arc::clone(&self.inner), self.note.clone());
-        detached(async move { inner.revoke(key, note).await }).await
+        detached(async move { inner.revoke(key, None, note).await }).await
+    }
+
+    /// Ends the live token of the slot if it is the one of `generation`; otherwise as
+    /// [`revoke`](Self::revoke).
+    ///
+    /// For whoever found that very token where it does not belong: its successor is somebody's new one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if the slot holds the live token of another generation; otherwise as for
+    /// [`rotate`](Self::rotate).
+    pub async fn revoke_generation(
+        &self,
+        workspace: &WorkspaceId,
+        name: &TokenName,
+        generation: Generation,
+    ) -> Result<RevocationReceipt, Error> {
+        let key = SlotKey::new(*workspace, *name);
+        let (inner, note) = (Arc::clone(&self.inner), self.note.clone());
+        detached(async move { inner.revoke(key, Some(generation), note).await }).await
     }
 
     /// Revokes every live token of `workspace` and returns what they left open, summed up.
@@ -191,9 +210,17 @@ impl Inner {
         })
     }
 
-    async fn revoke(&self, key: SlotKey, note: Note) -> Result<RevocationReceipt, Error> {
+    async fn revoke(
+        &self,
+        key: SlotKey,
+        expected: Option<Generation>,
+        note: Note,
+    ) -> Result<RevocationReceipt, Error> {
         let started = self.clock.moment();
         let replaced = self.live_record(&key).await?;
+        if expected.is_some_and(|expected| expected != replaced.generation) {
+            return Err(Error::new(ErrorKind::Conflict));
+        }
         let generation = self.generation_after(&replaced)?;
         let revision = next_revision(Some(replaced.revision))?;
         let (token_id, now) = (replaced.token_id, self.clock.now());

@@ -241,6 +241,20 @@ async fn of_those_who_rotate_the_generation_they_saw_one_does() {
 }
 
 #[tokio::test]
+async fn whoever_revokes_what_they_found_does_not_end_its_successor() {
+    let authority = authority();
+    let found = authority.issue(&acme(), &primary()).await.unwrap();
+    let current = authority.rotate(&acme(), &primary()).await.unwrap().token;
+    let (workspace, name) = (acme(), primary());
+    let revoked = authority.revoke_generation(&workspace, &name, found.generation());
+    assert_eq!(revoked.await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(check(&authority, current.expose_secret()).await.is_ok());
+    let revoked = authority.revoke_generation(&workspace, &name, current.generation());
+    assert_eq!(revoked.await.unwrap().generation.number(), 3);
+    assert!(check(&authority, current.expose_secret()).await.is_err());
+}
+
+#[tokio::test]
 async fn a_rejection_names_the_slot_and_generation_of_a_superseded_token_alone() {
     let store = Arc::new(MemoryStore::new());
     let keys = Keys::generate().unwrap();

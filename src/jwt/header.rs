@@ -5,11 +5,6 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::{TokenKind, mac::MacKey};
 use crate::id::KeyId;
 
-/// The part of the text that the id of the key decides: `{"alg":"HS256","kid":` are 21 bytes, a quote and
-/// the id are 9 more, and base64 makes four characters of each three.
-const KEY_ID_AT: usize = 21 / 3 * 4;
-const KEY_ID_END: usize = KEY_ID_AT + (1 + KeyId::LENGTH) / 3 * 4;
-
 /// The first part of every token of one kind and one key.
 #[derive(Debug)]
 pub(crate) struct Header {
@@ -18,6 +13,13 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// Where the part of the text begins that the id of the key decides: `{"alg":"HS256","kid":` are 21
+    /// bytes, and base64 makes four characters of each three.
+    pub(super) const KEY_ID_AT: usize = 21 / 3 * 4;
+
+    /// Where it ends: a quote and the id are 9 bytes more.
+    pub(super) const KEY_ID_END: usize = Self::KEY_ID_AT + (1 + KeyId::LENGTH) / 3 * 4;
+
     /// Writes `{"alg":"HS256","kid":"…","typ":"…"}`: members in alphabetical order, no white space.
     pub(crate) fn new(kind: TokenKind, key_id: &KeyId) -> Self {
         let json = format!(
@@ -53,7 +55,8 @@ impl Header {
         let Some(start) = token.get(..text.len()) else {
             return false;
         };
-        start[..KEY_ID_AT] == text[..KEY_ID_AT] && start[KEY_ID_END..] == text[KEY_ID_END..]
+        start[..Self::KEY_ID_AT] == text[..Self::KEY_ID_AT]
+            && start[Self::KEY_ID_END..] == text[Self::KEY_ID_END..]
     }
 
     pub(crate) fn key_id(&self) -> &KeyId {
@@ -72,7 +75,7 @@ mod tests {
                 ["aaaaaaaa", "z7z7z7z7"].map(|id| Header::new(kind, &id.parse().unwrap()));
             let token = format!("{}payload", other.as_str());
             assert!(frame.frames(token.as_bytes()));
-            for position in (0..KEY_ID_AT).chain(KEY_ID_END..other.as_str().len()) {
+            for position in (0..Header::KEY_ID_AT).chain(Header::KEY_ID_END..other.as_str().len()) {
                 let mut changed = token.clone().into_bytes();
                 changed[position] ^= 1;
                 assert!(!frame.frames(&changed), "{kind:?}, byte {position}");

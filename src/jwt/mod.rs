@@ -7,6 +7,7 @@
 mod claims;
 mod header;
 mod key;
+mod look;
 mod mac;
 mod tag;
 
@@ -27,6 +28,7 @@ pub(crate) use claims::{
 };
 use header::Header;
 pub use key::SigningKey;
+pub use look::{TokenLook, UncheckedClaims};
 pub(crate) use mac::MacKey;
 pub(crate) use tag::{TagKey, TokenTag};
 
