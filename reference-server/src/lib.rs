@@ -29,7 +29,9 @@
 //! | `demo` | `wst serve --demo`: a workspace to look around in, and its scripted agent |
 //! | `fuzzing` | what must hold of files that people write, for `fuzz/`; not in `wst` |
 //! | `limits`, `rate` | how much clients may take, and how often |
+//! | `mcp_url` | the URL of a workspace as somebody was given it |
 //! | `progress` | how far long work has come |
+//! | `scan` | `wst scan`: tokens that have leaked into files and histories |
 
 mod actions;
 mod activity;
@@ -65,6 +67,7 @@ mod listener;
 mod live;
 mod logging;
 mod mcp;
+mod mcp_url;
 mod metrics;
 mod once;
 mod people;
@@ -72,6 +75,7 @@ mod progress;
 mod rate;
 mod replacements;
 mod rollback;
+mod scan;
 mod serve;
 pub mod tasks;
 mod text;

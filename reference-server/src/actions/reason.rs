@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Reason {
     Committed,
+    /// Given by `wst scan` alone, and offered to nobody.
+    FoundByScan,
     HandOff,
     LostDevice,
     MemberLeft,
@@ -17,7 +19,7 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    /// All of them, in the order in which they are offered.
+    /// Those that people choose from, in the order in which they are offered.
     pub(crate) const ALL: [Self; 7] = [
         Self::Committed,
         Self::Shared,
@@ -32,6 +34,7 @@ impl Reason {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Committed => "committed",
+            Self::FoundByScan => "found-by-scan",
             Self::HandOff => "hand-off",
             Self::LostDevice => "lost-device",
             Self::MemberLeft => "member-left",
@@ -45,6 +48,7 @@ impl Reason {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Committed => "it was committed to a repository",
+            Self::FoundByScan => "found by scan",
             Self::HandOff => "it is handed over to somebody else",
             Self::LostDevice => "a device was lost",
             Self::MemberLeft => "a member left",

@@ -32,10 +32,26 @@ pub(crate) struct TokenInspect {
 pub(crate) struct Inspection {
     /// Whether it opens its workspace now.
     pub(crate) current: bool,
+    /// What it is to this server.
+    pub(crate) standing: Standing,
     /// What it says of itself. Only tokens that were minted here are told of.
     pub(crate) token: Option<InspectedToken>,
     /// Why it is not current.
     pub(crate) problem: Option<String>,
+}
+
+/// What a token is to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Standing {
+    /// It opens its workspace.
+    Current,
+    /// It was regenerated or revoked.
+    Ended,
+    /// It was signed with a key of this server, whose database does not know it.
+    NotInDatabase,
+    /// It is none of this server's.
+    NotOurs,
 }
 
 /// The public claims.
@@ -59,10 +75,10 @@ impl Action for TokenInspect {
     async fn run(self, app: &App, _caller: &Caller) -> Result<Inspection, AppError> {
         let text = self.token.expose_secret().trim();
         let Some(claims) = PublicClaims::read(text) else {
-            return Ok(Inspection::refused(None, NOT_OURS));
+            return Ok(Inspection::not_ours());
         };
         let Ok(workspace) = claims.aud.parse::<WorkspaceId>() else {
-            return Ok(Inspection::refused(None, NOT_OURS));
+            return Ok(Inspection::not_ours());
         };
         let presented = PresentedToken::new(text.as_bytes());
         match app.authority().verify(&workspace, presented).await {
@@ -77,6 +93,7 @@ impl Inspection {
         let id = Some(verified.token_id().to_string());
         Self {
             current: true,
+            standing: Standing::Current,
             token: Some(InspectedToken {
                 id,
                 ..claims.to_token()
@@ -88,21 +105,29 @@ impl Inspection {
     fn of_rejection(claims: &PublicClaims, rejection: &Rejection) -> Result<Self, AppError> {
         match rejection.kind() {
             // The MAC was right, so the claims are ours.
-            RejectionKind::InvalidToken(TokenProblem::Superseded) => {
-                Ok(Self::refused(Some(claims), "it was regenerated or revoked"))
-            }
+            RejectionKind::InvalidToken(TokenProblem::Superseded) => Ok(Self::refused(
+                Standing::Ended,
+                Some(claims),
+                "it was regenerated or revoked",
+            )),
             RejectionKind::InvalidToken(TokenProblem::Unknown) => Ok(Self::refused(
+                Standing::NotInDatabase,
                 Some(claims),
                 "it was signed with this server's key and is not in its database",
             )),
-            RejectionKind::InvalidToken(_) => Ok(Self::refused(None, NOT_OURS)),
+            RejectionKind::InvalidToken(_) => Ok(Self::not_ours()),
             _ => Err(AppError::new(ErrorCode::Unavailable, rejection.message())),
         }
     }
 
-    fn refused(claims: Option<&PublicClaims>, problem: &str) -> Self {
+    fn not_ours() -> Self {
+        Self::refused(Standing::NotOurs, None, NOT_OURS)
+    }
+
+    fn refused(standing: Standing, claims: Option<&PublicClaims>, problem: &str) -> Self {
         Self {
             current: false,
+            standing,
             token: claims.map(PublicClaims::to_token),
             problem: Some(problem.to_owned()),
         }

@@ -3,7 +3,10 @@
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tower_workspace_token::id::SlotKey;
+use tower_workspace_token::{
+    error::ErrorKind,
+    id::{Generation, SlotKey},
+};
 
 use super::{
     Access, Action, Reason,
@@ -22,6 +25,9 @@ pub(crate) struct TokenRevoke {
     /// Why; kept in the token's history and in the audit list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<Reason>,
+    /// The generation that is to end: if it is another one by now, nothing is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) generation: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -54,11 +60,18 @@ impl Action for TokenRevoke {
         let name = parse_name(&self.name)?;
         let id = workspace_ref::find(app, &self.workspace).await?.id;
         let counted = Counted::of(app, &id, &name).await?;
-        let receipt = app
-            .authority_of(caller, self.reason)
-            .revoke(&id, &name)
-            .await
-            .map_err(token_slot::explain)?;
+        let authority = app.authority_of(caller, self.reason);
+        let receipt = match self.generation {
+            None => authority.revoke(&id, &name).await,
+            Some(meant) => {
+                let meant = Generation::from_number(meant).ok_or_else(token_slot::out_of_date)?;
+                authority.revoke_generation(&id, &name, meant).await
+            }
+        };
+        let receipt = receipt.map_err(|error| match (error.kind(), self.generation) {
+            (ErrorKind::Conflict, Some(_)) => token_slot::out_of_date(),
+            _ => token_slot::explain(error),
+        })?;
         // A later token of this name may be another machine's.
         app.tasks().remove_rules_of(&id, &name).await?;
         let key = SlotKey::new(id, name);

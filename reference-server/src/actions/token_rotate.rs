@@ -15,12 +15,7 @@ use super::{
     workspace_ref,
 };
 use crate::{
-    app::App,
-    audit::Note,
-    caller::Caller,
-    error::{AppError, ErrorCode},
-    live::Topic,
-    people::sightings,
+    app::App, audit::Note, caller::Caller, error::AppError, live::Topic, people::sightings,
 };
 
 /// Replaces the live token `name` of a workspace by its next generation.
@@ -79,12 +74,12 @@ impl Action for TokenRotate {
         let receipt = match self.generation {
             None => authority.rotate(&id, &name).await,
             Some(shown) => {
-                let shown = Generation::from_number(shown).ok_or_else(out_of_date)?;
+                let shown = Generation::from_number(shown).ok_or_else(token_slot::out_of_date)?;
                 authority.rotate_generation(&id, &name, shown).await
             }
         };
         let receipt = receipt.map_err(|error| match error.kind() {
-            ErrorKind::Conflict => out_of_date(),
+            ErrorKind::Conflict => token_slot::out_of_date(),
             _ => token_slot::explain(error),
         })?;
         app.activity().superseded(&key, false, &receipt.ended);
@@ -113,12 +108,4 @@ impl Action for TokenRotate {
             streams_severed: ended.streams,
         })
     }
-}
-
-/// Stops whoever looks at a page that is out of date.
-fn out_of_date() -> AppError {
-    AppError::new(
-        ErrorCode::Conflict,
-        "the token was regenerated or revoked meanwhile: look at the list again",
-    )
 }

@@ -62,3 +62,11 @@ pub(super) fn not_found() -> AppError {
     AppError::new(ErrorCode::NotFound, "there is no live token of that name")
         .with_hint("`wst token list` shows all, `wst token create` makes one")
 }
+
+/// Stops whoever looks at a page that is out of date.
+pub(super) fn out_of_date() -> AppError {
+    AppError::new(
+        ErrorCode::Conflict,
+        "the token was regenerated or revoked meanwhile: look at the list again",
+    )
+}

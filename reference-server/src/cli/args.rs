@@ -13,6 +13,7 @@ use crate::{
     clients::CLIENTS,
     config::{GlobalOptions, ServerOptions},
     rollback::JournalChoice,
+    scan::rules::Rules,
 };
 
 /// Workspaces, their tokens, and the tasks of agents and people.
@@ -60,6 +61,9 @@ pub(super) enum Command {
     Backup(BackupCommand),
     /// Restore a backup into a data directory that no server uses
     Restore(RestoreCommand),
+    /// Find tokens that have leaked into files or a git history; exit code 1 if one is live
+    #[command(after_help = SCANNING)]
+    Scan(ScanOptions),
     /// Measure this machine
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -103,6 +107,37 @@ pub(super) struct ConnectOptions {
 const CONNECTING: &str = "\
 The file holds no token: it names the variable that the client reads it from, so it may be committed.
 With --write, .env.example gets the variable's name, and .gitignore the files in which a token may lie.";
+
+#[derive(Args, Debug)]
+pub(super) struct ScanOptions {
+    /// A file, a directory with all below it, or `-` for standard input
+    #[arg(default_value = ".")]
+    pub(super) path: PathBuf,
+    /// Read all that a ref, stash or reflog of the git repository leads to as well
+    #[arg(long)]
+    pub(super) history: bool,
+    /// Read what is about to be committed, and nothing else; exit code 1 if there is a token in it
+    #[arg(long, conflicts_with_all = ["history", "revoke"])]
+    pub(super) staged: bool,
+    /// The URL of a workspace: says which tokens are its own. Nothing is sent there
+    #[arg(long, value_name = "MCP_URL")]
+    pub(super) url: Option<String>,
+    /// Revoke what is live
+    #[arg(long)]
+    pub(super) revoke: bool,
+    /// End with exit code 1 for any token, live or not
+    #[arg(long)]
+    pub(super) any: bool,
+    /// Scan nothing: print what tokens look like, for another program
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["history", "staged", "url", "revoke", "any"])]
+    pub(super) rules: Option<Rules>,
+}
+
+const SCANNING: &str = "\
+Whether a token is live only its server knows. It is asked where its data directory is at hand (--data-dir);
+elsewhere the answer is \"liveness unknown\". No token is printed, and none is sent over a network.
+Files that .gitignore names are read; the inner files of git are not, but for --history; links are not followed.
+Not found is what is compressed, encrypted, or in base64 once more.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BenchCommand {

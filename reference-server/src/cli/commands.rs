@@ -270,6 +270,7 @@ async fn revoke(asked: EndedSlot, runner: &Runner, output: Output) -> Result<(),
         workspace: asked.slot.workspace.workspace,
         name: asked.slot.name,
         reason: asked.reason,
+        generation: None,
     };
     let revoked = runner.call(action).await?;
     output.outcome(&revoked, |output, revoked| {

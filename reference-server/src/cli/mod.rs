@@ -15,6 +15,7 @@ mod people;
 mod printable;
 mod progress;
 mod runner;
+mod scan;
 
 use std::process::ExitCode;
 
@@ -76,6 +77,7 @@ fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
         Command::Key(command) => ask(&global, output, command),
         Command::Backup(command) => ask(&global, output, command),
         Command::Restore(command) => backup::restore(&global, output, command),
+        Command::Scan(options) => scan::scan(&global, output, options),
         Command::Bench(command) => bench::bench(&global, output, command),
     }
 }

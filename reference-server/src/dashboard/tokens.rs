@@ -440,6 +440,7 @@ pub(super) async fn revoke(
         workspace,
         name,
         reason: form.reason,
+        generation: None,
     };
     perform_and_go(&app, &person, action, &to).await
 }

@@ -1,0 +1,105 @@
+//! Goes through files and directories, whatever a `.gitignore` says: what is ignored there is where secrets lie.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::OFlags;
+
+use super::{
+    finder::Finder,
+    inventory::{Inventory, Place, shown},
+};
+
+/// Reads the file, or all files of the directory, at `root`; `-` is standard input.
+///
+/// Links are not followed but for `root` itself, and the inner files of git are left out.
+pub(crate) fn walk(root: &Path, inventory: &mut Inventory) {
+    let mut finder = Finder::new();
+    if root == Path::new("-") {
+        let stdin = &mut io::stdin().lock();
+        let place = Place {
+            path: "(standard input)".to_owned(),
+            ..Place::default()
+        };
+        return read(&mut finder, &place, stdin, inventory);
+    }
+    if !root.is_dir() {
+        // A file that is named is meant, be it a link.
+        return visit(root, OFlags::NONBLOCK, &mut finder, inventory);
+    }
+    let mut waiting = vec![root.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        match entries(&directory) {
+            Ok(entries) => {
+                for (path, kind) in entries {
+                    if kind.is_dir() {
+                        place(&path, &mut finder, inventory);
+                        waiting.push(path);
+                    } else if kind.is_file() {
+                        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+                        visit(&path, flags, &mut finder, inventory);
+                    }
+                }
+            }
+            Err(error) => {
+                let path = shown(&mut finder, &directory);
+                inventory.note_unreadable(path, &error);
+            }
+        }
+    }
+}
+
+/// Returns what is in a directory, in the order of its names.
+fn entries(directory: &Path) -> io::Result<Vec<(PathBuf, fs::FileType)>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let is_of_git = kind.is_dir() && entry.file_name() == ".git";
+        if !is_of_git {
+            entries.push((entry.path(), kind));
+        }
+    }
+    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(entries)
+}
+
+fn visit(path: &Path, flags: OFlags, finder: &mut Finder, inventory: &mut Inventory) {
+    let place = place(path, finder, inventory);
+    let open = || {
+        let file = File::options()
+            .read(true)
+            // Between the look at it and this, it may have become a link, or a pipe that nobody writes to.
+            .custom_flags(flags.bits() as i32)
+            .open(path)?;
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::from(io::ErrorKind::Unsupported)),
+        }
+    };
+    match open() {
+        Ok(mut file) => read(finder, &place, &mut file, inventory),
+        Err(error) => inventory.note_unreadable(place.path, &error),
+    }
+}
+
+/// Notes tokens in the last part of a path; returns where that is.
+fn place(path: &Path, finder: &mut Finder, inventory: &mut Inventory) -> Place {
+    let place = Place {
+        path: shown(finder, path),
+        ..Place::default()
+    };
+    let last = path.file_name().unwrap_or_default();
+    inventory.note_name(finder, last.as_bytes(), &place);
+    place
+}
+
+fn read(finder: &mut Finder, place: &Place, stream: &mut impl io::Read, inventory: &mut Inventory) {
+    if let Err(error) = inventory.note_stream(finder, stream, place) {
+        inventory.note_unreadable(place.path.clone(), &error);
+    }
+}
