@@ -74,6 +74,16 @@ impl Address {
         }
     }
 
+    /// Returns the host: a name, or an address without brackets.
+    pub(crate) fn host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
+    }
+
+    /// Returns whether it is a name that a name server is asked for.
+    pub(crate) fn is_name(&self) -> bool {
+        self.ip().is_none() && self.loopback().is_none()
+    }
+
     /// Returns the name that the server's certificate has to be for; `None` without TLS.
     pub(super) fn server_name(&self) -> Option<Result<ServerName<'static>, InvalidDnsNameError>> {
         let name = self.host.trim_matches(['[', ']']).to_owned();

@@ -4,6 +4,7 @@
 //! would get of it is nothing (CVE-2026-64684). There is no cookie, no proxy and no second try.
 
 mod address;
+mod certificate;
 mod trust;
 
 use std::{fmt, io, time::Duration};
@@ -23,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 pub(crate) use address::Address;
+pub(crate) use certificate::MOST_DAYS;
 pub(crate) use trust::Trust;
 
 /// How long it may take to reach a server.
@@ -82,7 +84,6 @@ impl HttpClient {
     }
 
     /// Asks for `path_and_query` at `address`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command asks by GET yet"))]
     pub(crate) async fn get(
         &self,
         address: &Address,

@@ -30,7 +30,7 @@ impl Trust {
         Ok(TlsConnector::from(Arc::new(config)))
     }
 
-    fn authorities(&self) -> anyhow::Result<RootCertStore> {
+    pub(super) fn authorities(&self) -> anyhow::Result<RootCertStore> {
         let mut authorities = RootCertStore::empty();
         match self {
             Self::File(path) => {
