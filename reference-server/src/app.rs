@@ -37,6 +37,7 @@ use crate::{
     live::Live,
     once::Once,
     people::{accounts::Accounts, setup::SetupFile, transfers},
+    probes::Probes,
     progress::Jobs,
     rollback::{self, GuardedStore},
     tasks::{Protocol, Tasks},
@@ -65,6 +66,7 @@ struct Shared {
     journal: Option<(PathBuf, GuardedStore)>,
     jobs: Jobs,
     downloads: Downloads,
+    probes: Probes,
     started_at: Timestamp,
     started: Moment,
     settings: OnceLock<Vec<SettingLine>>,
@@ -145,6 +147,7 @@ impl App {
                 journal,
                 jobs: Jobs::default(),
                 downloads,
+                probes: Probes::default(),
                 started_at: SystemClock.now(),
                 started: SystemClock.moment(),
                 settings: OnceLock::new(),
@@ -270,6 +273,11 @@ impl App {
     /// Returns the backups that people download.
     pub(crate) fn downloads(&self) -> &Downloads {
         &self.shared.downloads
+    }
+
+    /// Returns the requests of `wst doctor` that are waited for.
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.shared.probes
     }
 
     pub(crate) fn lifecycle(&self) -> &RwLock<()> {

@@ -27,9 +27,11 @@
 //! | `bare` | the tools with nothing around them, for a comparison; not in `wst` |
 //! | `bench` | `wst bench`: what validating a token costs on this machine |
 //! | `demo` | `wst serve --demo`: a workspace to look around in, and its scripted agent |
+//! | `doctor` | `wst doctor`: what is looked at from outside of the server |
 //! | `fuzzing` | what must hold of files that people write, for `fuzz/`; not in `wst` |
 //! | `limits`, `rate` | how much clients may take, and how often |
 //! | `mcp_url` | the URL of a workspace as somebody was given it |
+//! | `probes` | how a request of `wst doctor` reached the server |
 //! | `progress` | how far long work has come |
 //! | `scan` | `wst scan`: tokens that have leaked into files and histories |
 
@@ -55,6 +57,7 @@ mod dashboard;
 mod data_dir;
 pub mod db;
 mod demo;
+mod doctor;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -71,6 +74,7 @@ mod mcp_url;
 mod metrics;
 mod once;
 mod people;
+mod probes;
 mod progress;
 mod rate;
 mod replacements;

@@ -31,6 +31,12 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     Some(timestamp.as_millisecond())
 }
 
+/// Reads the time of a `Date` header (RFC 9110 §5.6.7), in the form that servers write.
+pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
+    let timestamp = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text);
+    Some(timestamp.ok()?.as_millisecond())
+}
+
 /// Returns the time as a part of a file's name.
 pub(crate) fn file_stamp() -> String {
     let now = rfc3339(now() / 1000 * 1000);

@@ -24,13 +24,13 @@ use crate::{
         AuditList, BackupDownload, BackupWrite, Board, ConnectionEnd, ConnectionList, JobProgress,
         KeyCheck, KeyList, KeyRetire, KeyRewrap, KeyRotate, LoginEnd, LoginList, Me, MePassword,
         MeRename, MemberList, MemberRemove, MemberSet, NeedsYou, RejectedUseHide, RejectedUses,
-        RuleRemove, ServerAudit, ServerHealth, SetupLink, TaskAdd, TaskAssign, TaskEdit, TaskList,
-        TaskMove, TaskReply, TaskSetStatus, TaskShow, TokenClients, TokenConfirmClient,
-        TokenCreate, TokenHistory, TokenInspect, TokenList, TokenReminders, TokenReplace,
-        TokenRevoke, TokenRotate, TokenTest, TransferAccept, TransferCancel, TransferOffer,
-        TransferShow, UserAdd, UserLink, UserList, UserPasswd, UserUpdate, WorkspaceArchive,
-        WorkspaceCreate, WorkspaceDelete, WorkspaceList, WorkspaceShow, WorkspaceUnarchive,
-        WorkspaceUnlock, WorkspaceUpdate,
+        RuleRemove, ServerAudit, ServerCheck, ServerHealth, ServerProbe, ServerProbed, SetupLink,
+        TaskAdd, TaskAssign, TaskEdit, TaskList, TaskMove, TaskReply, TaskSetStatus, TaskShow,
+        TokenClients, TokenConfirmClient, TokenCreate, TokenHistory, TokenInspect, TokenList,
+        TokenReminders, TokenReplace, TokenRevoke, TokenRotate, TokenTest, TransferAccept,
+        TransferCancel, TransferOffer, TransferShow, UserAdd, UserLink, UserList, UserPasswd,
+        UserUpdate, WorkspaceArchive, WorkspaceCreate, WorkspaceDelete, WorkspaceList,
+        WorkspaceShow, WorkspaceUnarchive, WorkspaceUnlock, WorkspaceUpdate,
     },
     app::App,
     error::{AppError, ErrorCode},
@@ -100,6 +100,9 @@ pub(crate) fn visit_all(visitor: &mut impl Visitor) {
     visitor.visit::<BackupWrite>();
     visitor.visit::<BackupDownload>();
     visitor.visit::<ServerHealth>();
+    visitor.visit::<ServerCheck>();
+    visitor.visit::<ServerProbe>();
+    visitor.visit::<ServerProbed>();
     visitor.visit::<UserList>();
     visitor.visit::<UserAdd>();
     visitor.visit::<UserLink>();

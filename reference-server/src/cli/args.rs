@@ -10,6 +10,7 @@ use clap::{
 use super::headers::HeadersOptions;
 use crate::{
     actions::{Reason, Ring},
+    addresses::PublicUrl,
     clients::CLIENTS,
     config::{GlobalOptions, ServerOptions},
     rollback::JournalChoice,
@@ -64,6 +65,9 @@ pub(super) enum Command {
     /// Find tokens that have leaked into files or a git history; exit code 1 if one is live
     #[command(after_help = SCANNING)]
     Scan(ScanOptions),
+    /// Say what is wrong with a server and what to do; exit code 1 if anything has to be mended
+    #[command(after_help = DOCTOR)]
+    Doctor(DoctorOptions),
     /// Measure this machine
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -132,6 +136,24 @@ pub(super) struct ScanOptions {
     #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["history", "staged", "url", "revoke", "any"])]
     pub(super) rules: Option<Rules>,
 }
+
+#[derive(Args, Debug)]
+pub(super) struct DoctorOptions {
+    /// The URL by which clients reach the server [default: the one that it runs with]
+    #[arg(long, value_name = "URL")]
+    pub(super) public_url: Option<PublicUrl>,
+    /// The URL of a workspace: looks at it from here, on any machine
+    #[arg(long, value_name = "MCP_URL")]
+    pub(super) url: Option<String>,
+    /// A file with the authorities whose certificates are trusted, in PEM [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+const DOCTOR: &str = "\
+With a data directory: its permissions and keys, the database, the disk, the process, and, if the server runs,
+whether its public URL leads to it, with DNS, certificate, clock, and what proxies in front make of requests.
+With --url alone: the same from outside. No token is sent, and nothing is changed.";
 
 const SCANNING: &str = "\
 Whether a token is live only its server knows. It is asked where its data directory is at hand (--data-dir);

@@ -6,6 +6,7 @@ mod backup;
 mod bench;
 mod commands;
 mod connect;
+mod doctor;
 mod fetch;
 mod headers;
 mod health;
@@ -77,6 +78,7 @@ fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
         Command::Key(command) => ask(&global, output, command),
         Command::Backup(command) => ask(&global, output, command),
         Command::Restore(command) => backup::restore(&global, output, command),
+        Command::Doctor(options) => doctor::doctor(&global, output, options),
         Command::Scan(options) => scan::scan(&global, output, options),
         Command::Bench(command) => bench::bench(&global, output, command),
     }

@@ -81,6 +81,12 @@ impl Arrival {
         extensions.get::<Self>().map(|arrival| arrival.client)
     }
 
+    /// Returns whether the client spoke https, to us or to a proxy that is believed.
+    pub(crate) fn is_https(extensions: &Extensions) -> bool {
+        let arrival = extensions.get::<Self>();
+        arrival.is_some_and(|arrival| arrival.scheme == RequestScheme::Https)
+    }
+
     /// Returns whether nobody on the way can read along, so that passwords and cookies may travel with a
     /// request of these extensions.
     pub(crate) fn is_private(extensions: &Extensions) -> bool {

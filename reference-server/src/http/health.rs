@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use http::StatusCode;
 use tokio::sync::Mutex;
 use tower_workspace_token::clock::{Clock as _, Moment, SystemClock};
@@ -22,9 +22,16 @@ struct Answer {
     is_ready: bool,
 }
 
+/// What is answered by a process that runs.
+pub(crate) const ALIVE: &str = "ok\n";
+
 /// Answers as long as the process does.
-pub(crate) async fn live() -> &'static str {
-    "ok\n"
+pub(crate) async fn live(State(readiness): State<Readiness>, request: Request) -> &'static str {
+    readiness
+        .app
+        .probes()
+        .note(request.headers(), request.extensions());
+    ALIVE
 }
 
 /// Answers whether the database can be read.

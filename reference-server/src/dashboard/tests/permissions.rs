@@ -24,8 +24,10 @@ fn table() -> Vec<(&'static str, For, Value)> {
         ("GET /keys/check", Administrator, json!({})),
         ("GET /me", Person, json!({})),
         ("GET /me/logins", Person, json!({})),
+        ("GET /server/check", Administrator, json!({})),
         ("GET /server/health", Administrator, json!({})),
         ("GET /server/jobs/{job}", Administrator, json!({})),
+        ("GET /server/probes/{word}", Administrator, json!({})),
         ("GET /users", Administrator, json!({})),
         ("GET /workspaces", Person, json!({})),
         ("GET /workspaces/{workspace}", Member, json!({})),
@@ -74,6 +76,7 @@ fn table() -> Vec<(&'static str, For, Value)> {
             json!({}),
         ),
         ("GET /workspaces/{workspace}/transfer", Member, json!({})),
+        ("POST /server/probes", Administrator, json!({})),
         ("POST /keys/rewrap", Administrator, json!({})),
         ("POST /keys/rotate", Administrator, json!({})),
         ("POST /keys/{id}/retire", Administrator, json!({})),
@@ -325,6 +328,7 @@ impl World {
             "{rule}",
             "{task}",
             "{user}",
+            "{word}",
         ]
         .into_iter()
         .fold(route.to_owned(), |route, name| {
