@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, statfs};
 
 use super::{
     finder::Finder,
@@ -16,7 +16,8 @@ use super::{
 
 /// Reads the file, or all files of the directory, at `root`; `-` is standard input.
 ///
-/// Links are not followed but for `root` itself, and the inner files of git are left out.
+/// Links are not followed but for `root` itself. The inner files of git are left out, and so is what the kernel
+/// makes up, as in `/proc`.
 pub(crate) fn walk(root: &Path, inventory: &mut Inventory) {
     let mut finder = Finder::new();
     if root == Path::new("-") {
@@ -36,6 +37,9 @@ pub(crate) fn walk(root: &Path, inventory: &mut Inventory) {
         match entries(&directory) {
             Ok(entries) => {
                 for (path, kind) in entries {
+                    if kind.is_dir() && is_made_up(&path) {
+                        continue;
+                    }
                     if kind.is_dir() {
                         place(&path, &mut finder, inventory);
                         waiting.push(path);
@@ -66,6 +70,13 @@ fn entries(directory: &Path) -> io::Result<Vec<(PathBuf, fs::FileType)>> {
     }
     entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     Ok(entries)
+}
+
+/// Returns whether the kernel makes up what is in a directory: some of it never ends.
+fn is_made_up(directory: &Path) -> bool {
+    const PROC: u64 = 0x9fa0;
+    const SYSFS: u64 = 0x6265_6572;
+    statfs(directory).is_ok_and(|found| [PROC, SYSFS].contains(&(found.f_type as u64)))
 }
 
 fn visit(path: &Path, flags: OFlags, finder: &mut Finder, inventory: &mut Inventory) {
@@ -101,5 +112,16 @@ fn place(path: &Path, finder: &mut Finder, inventory: &mut Inventory) -> Place {
 fn read(finder: &mut Finder, place: &Place, stream: &mut impl io::Read, inventory: &mut Inventory) {
     if let Err(error) = inventory.note_stream(finder, stream, place) {
         inventory.note_unreadable(place.path.clone(), &error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_makes_up_is_told_from_files() {
+        assert!(is_made_up(Path::new("/proc")) && is_made_up(Path::new("/proc/self")));
+        assert!(!is_made_up(Path::new("/")) && !is_made_up(Path::new("/nowhere")));
     }
 }

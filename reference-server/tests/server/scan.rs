@@ -336,7 +336,7 @@ fn reads_what_is_large_sparse_and_across_every_buffer() {
 fn what_cannot_be_read_is_counted_and_what_is_no_file_is_left_alone() {
     let place = Place::new();
     let secret = place.write("secret", &place.workspace.secret);
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     let pipe = place.home.path("tree/pipe");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
