@@ -9,8 +9,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::{
-    MAX_TOKEN_LENGTH, Payload, SIGNATURE_LENGTH, SessionClaims, TokenKind, WorkspaceClaims,
-    header::Header,
+    AccessClaims, MAX_TOKEN_LENGTH, Payload, SIGNATURE_LENGTH, SessionClaims, TokenKind,
+    WorkspaceClaims, header::Header,
 };
 use crate::{
     clock::Timestamp,
@@ -103,6 +103,17 @@ impl TokenLook {
 impl UncheckedClaims {
     fn read(kind: TokenKind, payload: &Payload) -> Option<Self> {
         Some(match kind {
+            TokenKind::Access => {
+                let claims = AccessClaims::from_payload(payload).ok()?;
+                Self {
+                    workspace: claims.workspace,
+                    name: Some(claims.name),
+                    token_id: claims.token_id,
+                    generation: claims.generation,
+                    issued_at: claims.issued_at,
+                    expires_at: Some(claims.expires_at),
+                }
+            }
             TokenKind::Session => {
                 let claims = SessionClaims::from_payload(payload).ok()?;
                 Self {
@@ -133,7 +144,8 @@ impl UncheckedClaims {
 fn next_kind(kind: TokenKind) -> Option<TokenKind> {
     match kind {
         TokenKind::Workspace => Some(TokenKind::Session),
-        TokenKind::Session => None,
+        TokenKind::Session => Some(TokenKind::Access),
+        TokenKind::Access => None,
     }
 }
 

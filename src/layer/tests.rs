@@ -5,7 +5,7 @@ use std::{
     future::{Ready, ready},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 

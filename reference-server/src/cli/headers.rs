@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::output::Output;
 use crate::{
-    client::{Address, Answer, ClientError, ClientErrorKind, HttpClient, Trust},
+    client::{self, Address, Answer, ClientError, ClientErrorKind, HttpClient, Trust},
     data_dir::keys::read_private,
     error::{AppError, ErrorCode},
 };
@@ -79,7 +79,10 @@ impl HeadersOptions {
         let client = HttpClient::new(&trust)?;
         let token = self.token.read().await?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, bearer(&token)?);
+        headers.insert(
+            header::AUTHORIZATION,
+            client::bearer(&token).ok_or_else(|| AppError::invalid(PUT))?,
+        );
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let target = format!("{}/token", path.trim_end_matches('/'));
         let answer = client.post(&address, &target, headers, Bytes::new()).await;
@@ -171,13 +174,6 @@ async fn of_command(command: &str) -> Result<Zeroizing<String>, AppError> {
     }
     let text = std::str::from_utf8(&text).map(|text| Zeroizing::new(text.to_owned()));
     text.map_err(|_| AppError::invalid("what --token-command printed is no text"))
-}
-
-fn bearer(token: &str) -> Result<HeaderValue, AppError> {
-    let text = Zeroizing::new(["Bearer ", token].concat());
-    let mut value = HeaderValue::from_str(&text).map_err(|_| AppError::invalid(PUT))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// Reads the answer to an exchange. Nothing is printed of one that is none.

@@ -7,7 +7,6 @@ mod bench;
 mod commands;
 mod connect;
 mod doctor;
-mod fetch;
 mod headers;
 mod health;
 mod keys;

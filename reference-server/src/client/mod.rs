@@ -11,7 +11,7 @@ use std::{fmt, io, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -147,6 +147,15 @@ impl ClientError {
             source: source.into(),
         }
     }
+}
+
+/// Returns the value of `Authorization` that presents `token`, marked so that it is not printed; `None` if it cannot be
+/// sent.
+pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
+    let text = Zeroizing::new(["Bearer ", token].concat());
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn request(

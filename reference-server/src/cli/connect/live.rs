@@ -1,14 +1,16 @@
 //! One request to a workspace, which tells whether the server takes a token. It opens no session, follows
 //! no redirect, and sends the token nowhere else.
 
-use std::time::Duration;
-
-use http::StatusCode;
-use secrecy::SecretString;
+use anyhow::Context as _;
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::fetch::{self, Post},
+    client::{self, Address, HttpClient, Trust},
     clients::McpUrl,
 };
 
@@ -27,24 +29,38 @@ pub(super) enum Answer {
 
 /// Asks the workspace at `url`, with `token` or without.
 pub(super) async fn ask(url: &McpUrl, token: Option<SecretString>) -> Answer {
-    let post = Post {
-        url: url.as_str(),
-        bearer: token.as_ref(),
-        headers: &[("mcp-protocol-version", VERSION), ("mcp-method", METHOD)],
-        body: discover().to_string(),
-        time: PATIENCE,
-    };
-    let (status, body) = match fetch::post(post).await {
-        Ok(answered) => answered,
+    let answer = match post(url, token).await {
+        Ok(answer) => answer,
         Err(error) => return Answer::Unreachable(format!("{error:#}")),
     };
-    match status {
+    match answer.status {
         StatusCode::UNAUTHORIZED => Answer::Refused,
         StatusCode::TOO_MANY_REQUESTS => Answer::Busy(status),
         status if status.is_server_error() => Answer::Busy(status),
-        _ if is_answer(&body) => Answer::Taken,
+        _ if is_answer(&answer.body) => Answer::Taken,
         status => Answer::Other(status),
     }
+}
+
+async fn post(url: &McpUrl, token: Option<SecretString>) -> anyhow::Result<client::Answer> {
+    // Whoever asks has seen to it that no token goes in the clear.
+    let (address, path) = Address::of_url(url.as_str(), true)?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (ACCEPT.as_str(), "application/json, text/event-stream"),
+        (CONTENT_TYPE.as_str(), "application/json"),
+        ("mcp-method", METHOD),
+        ("mcp-protocol-version", VERSION),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Some(token) = token {
+        let bearer = client::bearer(token.expose_secret()).context("the token cannot be sent")?;
+        headers.insert(AUTHORIZATION, bearer);
+    }
+    let client = HttpClient::new(&Trust::System)?;
+    let body = discover().to_string().into();
+    Ok(client.post(&address, &path, headers, body).await?)
 }
 
 /// Whatever an MCP server makes of the question, it says so in JSON-RPC and by our id: one that speaks older
@@ -72,4 +88,3 @@ fn discover() -> Value {
 const ID: &str = "wst-connect";
 const METHOD: &str = "server/discover";
 const VERSION: &str = "2026-07-28";
-const PATIENCE: Duration = Duration::from_secs(10);
