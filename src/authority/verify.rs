@@ -64,11 +64,9 @@ impl TokenAuthority {
         workspace: &WorkspaceId,
         presented: PresentedToken<'_>,
     ) -> Result<VerifiedToken, Rejection> {
-        let mut verified = None;
-        match self.verify_now(workspace, presented, |token, _| verified = Some(token)) {
-            Verdict::Pending(check) => self.settle(check).await,
-            Verdict::Rejected(rejection) => Err(rejection),
-            Verdict::Verified => Ok(verified.expect("a valid token is given away")),
+        match self.checked_now(workspace, presented) {
+            Ok(checked) => checked,
+            Err(check) => self.settle(check).await,
         }
     }
 
@@ -90,6 +88,23 @@ impl TokenAuthority {
             Some(Verdict::Pending(check)) => self.settle(check).await,
             Some(Verdict::Rejected(rejection)) => Err(rejection),
             Some(Verdict::Verified) => Ok(verified.expect("a valid token is given away")),
+        }
+    }
+
+    /// Checks as far as memory goes, and returns what is left to do where that is not enough.
+    ///
+    /// Apart from [`verify`](Self::verify): a token that lives beside what waits is kept and dropped with it.
+    #[inline]
+    fn checked_now(
+        &self,
+        workspace: &WorkspaceId,
+        presented: PresentedToken<'_>,
+    ) -> Result<Result<VerifiedToken, Rejection>, Box<PendingCheck>> {
+        let mut verified = None;
+        match self.verify_now(workspace, presented, |token, _| verified = Some(token)) {
+            Verdict::Pending(check) => Err(check),
+            Verdict::Rejected(rejection) => Ok(Err(rejection)),
+            Verdict::Verified => Ok(Ok(verified.expect("a valid token is given away"))),
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) async fn ask(url: &McpUrl, token: Option<SecretString>) -> Answer {
     };
     match answer.status {
         StatusCode::UNAUTHORIZED => Answer::Refused,
-        StatusCode::TOO_MANY_REQUESTS => Answer::Busy(status),
+        status @ StatusCode::TOO_MANY_REQUESTS => Answer::Busy(status),
         status if status.is_server_error() => Answer::Busy(status),
         _ if is_answer(&answer.body) => Answer::Taken,
         status => Answer::Other(status),
