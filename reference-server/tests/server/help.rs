@@ -213,7 +213,7 @@ impl Reader {
         let gnupg = self.home.path("home/.gnupg");
         fs::create_dir(&gnupg).unwrap();
         fs::set_permissions(&gnupg, fs::Permissions::from_mode(0o700)).unwrap();
-        let fill = "command -v pass gpg >/dev/null || exit 9
+        let fill = "command -v pass >/dev/null && command -v gpg >/dev/null || exit 9
             gpg --quiet --batch --passphrase '' --quick-generate-key reader@example.com default default never 2>/dev/null
             pass init reader@example.com >/dev/null
             pass insert --echo workspaces/demo >/dev/null";
