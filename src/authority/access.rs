@@ -59,6 +59,8 @@ pub(super) struct KnownAccess {
     pub(super) generation: Generation,
     /// The revision of the row that it was compared with.
     pub(super) revision: Revision,
+    /// How often everything was doubted before its MAC was looked at.
+    pub(super) resyncs: u64,
     pub(super) tag: TokenTag,
     pub(super) term: Arc<Term>,
 }
@@ -85,15 +87,24 @@ impl TokenAuthority {
     /// exchanged for nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::NotExchangeable`] if `token` is an access token itself, [`ErrorKind::Ended`] if it is no
+    /// [`ErrorKind::NotExchangeable`] if `token` is an access token itself or stood in the URL, [`ErrorKind::Ended`] if it is no
     /// longer the current one; the store or the cipher failed.
     pub async fn exchange(&self, token: &VerifiedToken) -> Result<IssuedAccessToken, Error> {
-        if token.expires_at().is_some() {
+        if token.expires_at().is_some() || token.was_in_url() {
             return Err(Error::new(ErrorKind::NotExchangeable));
         }
+        self.exchange_at(token, |clock| clock.now()).await
+    }
+
+    /// Exchanges `token` as of the time that `now` reads once the row has been opened.
+    pub(crate) async fn exchange_at(
+        &self,
+        token: &VerifiedToken,
+        now: impl FnOnce(&dyn Clock) -> Timestamp,
+    ) -> Result<IssuedAccessToken, Error> {
         let (inner, lease) = (&self.inner, token.lease());
         let parent = inner.parent_of(lease).await?;
-        let now = inner.clock.now();
+        let now = now(&*inner.clock);
         let life = inner.access.life.duration();
         // In whole seconds, as the token says it.
         let expires_at = Timestamp::from_secs(now.saturating_add(life).as_secs());
@@ -152,22 +163,38 @@ impl Inner {
     }
 
     /// Returns what is wrong with the times that an access token names.
-    pub(super) fn check_times(&self, claims: &AccessClaims) -> Result<Arc<Term>, TokenProblem> {
+    ///
+    /// One that is known keeps its term: a clock that was set back since begins no other.
+    pub(super) fn check_times(
+        &self,
+        claims: &AccessClaims,
+        tag: &TokenTag,
+    ) -> Result<Arc<Term>, TokenProblem> {
         let now = self.clock.now();
+        let (begin, end) = (claims.issued_at.as_secs(), claims.expires_at.as_secs());
+        // None is minted so: whoever has the keys and a row makes none that outlives the bound either.
+        if end <= begin || end - begin > AccessTokenLife::LONGEST.as_secs() {
+            return Err(TokenProblem::NotOurs);
+        }
         if now >= claims.expires_at {
             return Err(TokenProblem::Expired);
         }
         if claims.issued_at > now.saturating_add(CLOCK_SKEW) {
             return Err(TokenProblem::NotYet);
         }
-        Ok(Arc::new(Term::new(
-            Arc::clone(&self.clock),
-            claims.expires_at,
-        )))
+        match self.access.recall(tag) {
+            Some(known) if known.term.has_expired() => Err(TokenProblem::Expired),
+            Some(known) => Ok(Arc::clone(&known.term)),
+            None => Ok(Arc::new(Term::new(
+                Arc::clone(&self.clock),
+                claims.expires_at,
+            ))),
+        }
     }
 
-    /// Remembers an access token, unless keys were replaced since `resyncs`: the MAC was right under the former ones.
-    pub(super) fn remember_access(&self, access: KnownAccess, resyncs: u64) {
+    /// Remembers an access token, unless keys were replaced meanwhile: the MAC was right under the former ones.
+    pub(super) fn remember_access(&self, access: KnownAccess) {
+        let resyncs = access.resyncs;
         self.access
             .remember(Arc::new(access), || self.memory.slots.resyncs() == resyncs);
     }
@@ -196,12 +223,14 @@ impl AccessTokens {
     }
 
     /// Forgets those that have expired or ended with their parents.
-    pub(super) fn sweep(&self, is_current: impl Fn(&SlotKey, Generation) -> bool) {
+    pub(super) fn sweep(&self, generation_of: impl Fn(&SlotKey) -> Option<u64>) {
         let mut table = self.table();
         let known = self.known.pin();
         table.retain(|key, of_slot| {
+            let current = generation_of(key);
             of_slot.retain(|access| {
-                let stays = !access.term.has_expired() && is_current(key, access.generation);
+                let stays = current == Some(access.generation.number())
+                    && !access.term.has_expired_by_both_clocks();
                 if !stays {
                     known.remove(&access.tag.index());
                 }
@@ -211,13 +240,15 @@ impl AccessTokens {
         });
     }
 
-    /// Returns whether the access token with this tag was compared with this very revision of its row.
-    pub(super) fn knows(&self, tag: &TokenTag, record: &TokenRecord) -> bool {
+    /// Returns whether the access token with this tag was compared with this very revision of its row, under the keys
+    /// that were in force when there had been `resyncs`.
+    pub(super) fn knows(&self, tag: &TokenTag, record: &TokenRecord, resyncs: u64) -> bool {
         self.recall(tag).is_some_and(|known| {
             known.key == record.key
                 && known.revision == record.revision
                 && known.token_id == record.token_id
                 && known.generation == record.generation
+                && known.resyncs == resyncs
         })
     }
 
@@ -280,6 +311,11 @@ impl Term {
         self.clock.now() >= self.expires_at || self.clock.moment() >= self.expires_at_moment
     }
 
+    /// Returns whether nobody has to know any more that it has expired: the clock says so, wherever it was set to.
+    fn has_expired_by_both_clocks(&self) -> bool {
+        self.clock.now() >= self.expires_at && self.clock.moment() >= self.expires_at_moment
+    }
+
     /// Returns whether what the access token let in has to end.
     pub(crate) fn is_over(&self) -> bool {
         self.left().is_zero()
@@ -287,7 +323,11 @@ impl Term {
 
     fn left(&self) -> Duration {
         let ends_at = self.expires_at_moment.saturating_add(GRACE);
-        ends_at.saturating_since(self.clock.moment())
+        let left = ends_at.saturating_since(self.clock.moment());
+        // The monotonic clock may stand still while the machine sleeps.
+        let ends_at = self.expires_at.saturating_add(GRACE).as_millis();
+        let left_by_date = ends_at.saturating_sub(self.clock.now().as_millis());
+        left.min(Duration::from_millis(left_by_date))
     }
 }
 

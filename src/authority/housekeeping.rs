@@ -96,9 +96,9 @@ async fn keep_house(authority: Weak<Inner>) {
         let Some(inner) = authority.upgrade() else {
             return;
         };
-        inner.access.sweep(|key, generation| {
+        inner.access.sweep(|key| {
             let slot = inner.memory.slots.get(key);
-            slot.is_some_and(|slot| slot.cell().generation() == generation.number())
+            slot.map(|slot| slot.cell().generation())
         });
         #[cfg(feature = "session")]
         inner

@@ -250,7 +250,7 @@ impl Inner {
         if claims.workspace != *workspace {
             return Err(TokenProblem::WrongWorkspace);
         }
-        let term = self.check_times(&claims)?;
+        let term = self.check_times(&claims, &tag)?;
         let key = claims.key();
         let slot = self.memory.slots.get(&key);
         if slot.is_some_and(|slot| claims.generation.number() < slot.cell().generation()) {
@@ -383,7 +383,7 @@ impl Inner {
         let parent = |tag: Option<TokenTag>| {
             CurrentToken::issued(tag.unwrap_or(TokenTag::OF_NONE), record.token_id)
         };
-        if self.access.knows(&check.tag, record) {
+        if self.access.knows(&check.tag, record, check.resyncs) {
             return Ok(parent(known));
         }
         let opened = self.cipher().open(&context(record), sealed).await;
@@ -398,20 +398,25 @@ impl Inner {
             token_id: record.token_id,
             generation: record.generation,
             revision: record.revision,
+            resyncs: check.resyncs,
             tag: check.tag,
             term: Arc::clone(term),
         };
-        self.remember_access(access, check.resyncs);
+        self.remember_access(access);
         Ok(parent(known.or_else(|| self.tag_of_opened(opened))))
     }
 
     /// Returns the tag of the token in `record`, if it is remembered from that very revision.
+    ///
+    /// A store that was put back counts revisions once more, so equal ones need not be of the same token.
     fn known_tag_of(&self, record: &TokenRecord) -> Option<TokenTag> {
         let known = self.memory.slots.look(&record.key, |known| {
             let current = known.current.as_ref()?;
             let token = current.token.as_ref()?;
-            let is_it = current.revision == record.revision && !token.tag.is_of_none();
-            is_it.then_some(token.tag)
+            let is_it = current.revision == record.revision
+                && current.generation == record.generation
+                && token.id == record.token_id;
+            (is_it && !token.tag.is_of_none()).then_some(token.tag)
         });
         known.flatten()
     }

@@ -27,6 +27,9 @@ use crate::{
 
 const FAMILY: &str = "access tokens";
 
+/// The longest life that can be chosen, in seconds.
+const HOUR: u64 = 3600;
+
 pub(crate) async fn cases() -> Vec<Case> {
     let forge = Forge::new().await;
     let mut cases = Vec::new();
@@ -108,14 +111,22 @@ impl Forge {
         let good = object.to_json();
         let exp_is =
             |time: u64| good.replace(&format!("\"exp\":{exp}"), &format!("\"exp\":{time}"));
+        let iat = format!("\"iat\":{NOW}");
+        let iat_is = |time: u64| good.replace(&iat, &format!("\"iat\":{time}"));
         let others = [
             ("an exp that is now", exp_is(NOW)),
             ("an exp that was a second ago", exp_is(NOW - 1)),
             ("an exp of 0", exp_is(0)),
+            ("an exp more than an hour after iat", exp_is(NOW + HOUR + 1)),
             (
-                "an iat 61 s in the future",
-                good.replace(&format!("\"iat\":{NOW}"), &format!("\"iat\":{}", NOW + 61)),
+                "an iat more than an hour before exp",
+                iat_is(NOW + 900 - HOUR - 1),
             ),
+            (
+                "an exp that is its iat",
+                exp_is(NOW + 30).replace(&iat, &format!("\"iat\":{}", NOW + 30)),
+            ),
+            ("an iat 61 s in the future", iat_is(NOW + 61)),
             ("another workspace", good.replace("acme", "other")),
             ("another slot", good.replace("primary", "second")),
             (
@@ -128,10 +139,10 @@ impl Forge {
             ),
         ];
         let mut cases = Vec::from(others.map(|(name, json)| (name.to_owned(), json.into_bytes())));
-        // What it proves is computed over whatever the claims are, so any time that is not over is a right one.
+        // What it proves is computed over whatever the claims are, so any times within the bounds are right ones.
         let is_right = |name: &str, value: &str| match (name, moment(value)) {
-            ("exp", Some(time)) => time > NOW,
-            ("iat", Some(time)) => time <= NOW + 60,
+            ("exp", Some(time)) => time > NOW && time <= NOW + HOUR,
+            ("iat", Some(time)) => time <= NOW + 60 && time + HOUR >= NOW + 900,
             _ => false,
         };
         add_new(&mut cases, object.wrong(is_right));

@@ -67,8 +67,12 @@ impl World {
 
     /// Mints an access token with the server's signing key, for the parent whose signature has `digest`.
     async fn forge(&self, digest: &[u8; 32]) -> String {
+        self.forge_for(digest, [NOW, NOW + LIFE]).await
+    }
+
+    async fn forge_for(&self, digest: &[u8; 32], times: [u64; 2]) -> String {
         let verified = self.verified().await;
-        let times = [NOW, NOW + LIFE].map(Timestamp::from_secs);
+        let times = times.map(Timestamp::from_secs);
         let (key, id) = (verified.lease().key(), verified.token_id());
         let parent = ParentKey::of(digest);
         let claims = AccessClaims::new(key, id, verified.generation(), times, &parent);
@@ -185,6 +189,102 @@ async fn a_clock_that_is_set_back_does_not_give_a_known_one_more_time() {
     assert!(is_known(&world.authority, &access));
     world.advance(1);
     assert!(!is_known(&world.authority, &access));
+    let of_slot = |_: &SlotKey| Some(Generation::FIRST.number());
+    for _ in 0..2 {
+        let refused = world.check(&access).await.unwrap_err();
+        assert_eq!(refused, TokenProblem::Expired);
+        world.authority.inner.access.sweep(of_slot);
+    }
+}
+
+/// What is looked up anew keeps the term of when it was seen first.
+#[tokio::test]
+async fn a_look_at_the_store_gives_a_known_one_no_more_time() {
+    let world = World::new().await;
+    let access = world.exchange().await;
+    world.check(&access).await.unwrap();
+    world.advance(LIFE - 1);
+    world.clock.set(Timestamp::from_secs(NOW));
+    world.authority.inner.memory.slots.doubt_all();
+    world.check(&access).await.unwrap();
+    world.advance(1);
+    let refused = world.check(&access).await.unwrap_err();
+    assert_eq!(refused, TokenProblem::Expired);
+}
+
+/// A machine that slept: by the date it is over, and the monotonic clock stood still.
+#[tokio::test]
+async fn a_clock_that_is_set_forward_ends_what_was_begun() {
+    let world = World::new().await;
+    let access = world.exchange().await;
+    let lease = world.check(&access).await.unwrap().lease().clone();
+    world.clock.set(Timestamp::from_secs(NOW + LIFE + 59));
+    assert!(lease.is_live());
+    world.clock.set(Timestamp::from_secs(NOW + LIFE + 60));
+    assert!(!lease.is_live());
+}
+
+#[tokio::test]
+async fn one_that_would_live_for_longer_than_any_is_not_ours() {
+    let world = World::new().await;
+    let right = crate::jwt::signature_digest(world.token.as_bytes());
+    for (issued, expires, is_right) in [
+        (NOW, NOW + 3600, true),
+        (NOW, NOW + 3601, false),
+        (NOW - 3600, NOW + 1, false),
+        (NOW + 1, NOW + 1, false),
+        (NOW + 2, NOW + 1, false),
+    ] {
+        let access = world.forge_for(&right, [issued, expires]).await;
+        match world.check(&access).await {
+            Ok(_) => assert!(is_right, "{issued} {expires}"),
+            Err(problem) => assert!(!is_right && problem == TokenProblem::NotOurs),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_stood_in_the_url_is_not_exchanged() {
+    let world = World::new().await;
+    let token = world.verified().await.found_in_url();
+    let error = world.authority.exchange(&token).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotExchangeable);
+}
+
+/// A store that was put back, or another one after a failover: it has counted to the same revision and generation, for
+/// another token.
+#[tokio::test]
+async fn an_access_token_brings_no_other_token_back() {
+    let world = World::new().await;
+    world.verified().await;
+    let mut elsewhere = World::new().await;
+    elsewhere.keys = world.keys.clone();
+    elsewhere.store = MemoryStore::new();
+    elsewhere.authority = elsewhere.other();
+    let issued = elsewhere
+        .authority
+        .issue(&acme(), &primary())
+        .await
+        .unwrap();
+    elsewhere.token = issued.expose_secret().to_owned();
+    let access = elsewhere.exchange().await;
+    let key = SlotKey::new(acme(), primary());
+    let row = elsewhere.store.get(&key).await.unwrap().unwrap();
+    let former = world.store.get(&key).await.unwrap().unwrap();
+    assert_eq!(
+        (row.revision, row.generation),
+        (former.revision, former.generation)
+    );
+    let swap = world
+        .store
+        .compare_and_swap(&key, Some(row.revision), row, None);
+    swap.await.unwrap();
+    world.check(&access).await.unwrap();
+    for (token, is_current) in [(&world.token, false), (&elsewhere.token, true)] {
+        let presented = PresentedToken::new(token.as_bytes());
+        let verified = world.authority.verify(&acme(), presented).await;
+        assert_eq!(verified.is_ok(), is_current);
+    }
 }
 
 #[tokio::test]
@@ -370,12 +470,13 @@ async fn what_is_remembered_is_bounded_and_forgotten_in_time() {
     }
     let access = &world.authority.inner.access;
     assert_eq!(access.known(), KNOWN_PER_TOKEN);
-    access.sweep(|_, _| true);
+    let first = |_: &SlotKey| Some(Generation::FIRST.number());
+    access.sweep(first);
     assert_eq!(access.known(), KNOWN_PER_TOKEN);
     world.advance(LIFE - 30);
-    access.sweep(|_, _| true);
+    access.sweep(first);
     assert_eq!(access.known(), 29);
-    access.sweep(|_, generation| generation != Generation::FIRST);
+    access.sweep(|_| Some(2));
     assert_eq!(access.known(), 0);
 }
 
