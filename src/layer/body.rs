@@ -12,10 +12,13 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::grpc;
-use crate::authority::{
-    access::Deadline,
-    liveness::{Hold, Registration, Use},
-    polls,
+use crate::{
+    authority::{
+        access::Deadline,
+        liveness::{Hold, Registration, Use},
+        polls,
+    },
+    rejection::RejectionKind,
 };
 
 /// A body of known length up to this is passed on unguarded: it is over before anybody could cut it.
@@ -74,10 +77,10 @@ impl Ending {
     ///
     /// A body that a rotation has given up on has no words left. That it was cut is said all the same
     /// where an end without it would read as a success.
-    fn into_frame(self, is_dismissed: bool) -> Option<Frame<Bytes>> {
+    fn into_frame(self, is_dismissed: bool, hold: &Hold) -> Option<Frame<Bytes>> {
         match self {
             Self::Farewell(farewell) if !is_dismissed => Some(Frame::data(farewell)),
-            Self::GrpcStatus => Some(Frame::trailers(grpc::last_trailers())),
+            Self::GrpcStatus => Some(Frame::trailers(grpc::last_trailers(end_of(hold)))),
             Self::Farewell(_) | Self::Silence => None,
         }
     }
@@ -166,7 +169,7 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
                     Poll::Ready(None) if is_live(hold, deadline) => None,
                     Poll::Ready(None) => {
                         let ending = mem::replace(ending, Ending::Silence);
-                        ending.into_frame(registration.is_dismissed())
+                        ending.into_frame(registration.is_dismissed(), hold)
                     }
                 }
             }
@@ -233,6 +236,14 @@ fn poll_while_live<B: Body<Data = Bytes>>(
 #[inline]
 pub(super) fn is_live(hold: &Hold, deadline: &Option<Box<Deadline>>) -> bool {
     hold.is_live() && deadline.as_ref().is_none_or(|it| !it.has_passed())
+}
+
+/// Says what ended of a call or stream that may not go on.
+pub(super) fn end_of(hold: &Hold) -> RejectionKind {
+    match hold.is_live() {
+        true => RejectionKind::AccessTokenEnded,
+        false => RejectionKind::TokenEnded,
+    }
 }
 
 impl<B> fmt::Debug for GuardedBody<B> {

@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::{
     Farewell, GuardedBody,
-    body::{Ending, is_live},
+    body::{Ending, end_of, is_live},
     layer::{Gate, Manners, PendingAdmission, ResourceMetadata, Responder},
 };
 use crate::{
@@ -214,11 +214,7 @@ where
                             Poll::Pending => {}
                         }
                     }
-                    let kind = match hold.is_live() {
-                        true => RejectionKind::AccessTokenEnded,
-                        false => RejectionKind::TokenEnded,
-                    };
-                    responder.reject(Rejection::new(kind), None, *manners)
+                    responder.reject(Rejection::new(end_of(hold)), None, *manners)
                 }
             };
             // Drops the inner future with all that it holds, here and now.

@@ -38,9 +38,9 @@ pub fn rejection(rejection: &Rejection) -> Response<Bytes> {
     response
 }
 
-/// Makes the trailers of a stream whose token ended.
-pub(super) fn last_trailers() -> HeaderMap {
-    status(&Rejection::new(RejectionKind::TokenEnded))
+/// Makes the trailers of a stream whose token ended as `kind` says.
+pub(super) fn last_trailers(kind: RejectionKind) -> HeaderMap {
+    status(&Rejection::new(kind))
 }
 
 /// Makes the trailers of a stream that a server ends because it stops: `UNAVAILABLE`, upon which clients try again.

@@ -425,6 +425,22 @@ async fn a_stream_of_grpc_that_was_left_behind_says_so_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_stream_of_grpc_says_which_of_the_two_tokens_ended() {
+    let (authority, clock, [token, access]) = exchanged().await;
+    let (_sender, mut body) = begin_grpc_stream(&authority, &access).await;
+    clock.advance(Duration::from_secs(960));
+    let last = body.frame().await.unwrap().unwrap();
+    let said = &last.into_trailers().unwrap()["grpc-message"];
+    let kind = RejectionKind::AccessTokenEnded;
+    assert_eq!(*said, Rejection::new(kind).message());
+    let (_sender, mut body) = begin_grpc_stream(&authority, &token).await;
+    rotate(&authority).await;
+    let last = body.frame().await.unwrap().unwrap();
+    let said = &last.into_trailers().unwrap()["grpc-message"];
+    assert_eq!(*said, Rejection::new(RejectionKind::TokenEnded).message());
+}
+
+#[tokio::test]
 async fn trailers_are_the_last_word_of_a_stream() {
     let authority = authority();
     let token = issue(&authority).await;
