@@ -43,14 +43,14 @@ pin_project! {
 struct Asked {
     authority: TokenAuthority,
     token: VerifiedToken,
-    query: String,
+    query: Zeroizing<String>,
 }
 
 impl<B> ExchangeFuture<B> {
     pub(super) fn reading(
         authority: TokenAuthority,
         token: VerifiedToken,
-        query: String,
+        query: Zeroizing<String>,
         body: B,
     ) -> Self {
         let asked = Asked {

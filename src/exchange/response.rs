@@ -27,6 +27,8 @@ pub(super) enum Problem {
     InUrl,
     /// The service stands behind no token layer.
     Misconfigured,
+    /// The layer lets requests through that carry none.
+    NoCredential,
     NotForm,
     NotPost,
     OtherGrant,
@@ -51,7 +53,7 @@ impl Problem {
 
     fn status(self) -> StatusCode {
         match self {
-            Self::Ended => StatusCode::UNAUTHORIZED,
+            Self::Ended | Self::NoCredential => StatusCode::UNAUTHORIZED,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotPost => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -83,6 +85,7 @@ impl Problem {
             Self::NotForm => {
                 "The body is not taken. Send none, or a form as application/x-www-form-urlencoded."
             }
+            Self::NoCredential => return sentence_of(RejectionKind::MissingCredential),
             Self::NotPost => "Access tokens are got by POST.",
             Self::OtherGrant => {
                 "The grant_type is not known here. Leave it out, or send urn:ietf:params:oauth:grant-type:token-exchange."
@@ -116,6 +119,8 @@ impl Problem {
         let mut response = json(self.status(), Zeroizing::new(text.into_bytes()));
         let header = match self {
             Self::Ended => Some((WWW_AUTHENTICATE, CHALLENGE)),
+            // Without an error code, as of the layer (RFC 6750 §3.1).
+            Self::NoCredential => Some((WWW_AUTHENTICATE, "Bearer realm=\"workspace\"")),
             Self::NotPost => Some((ALLOW, "POST")),
             Self::Unavailable => Some((RETRY_AFTER, "5")),
             _ => None,

@@ -5,9 +5,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Method, Request, Response, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, Method, Request, Response,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use http_body::Body;
 use tower_service::Service;
+use zeroize::Zeroizing;
 
 use super::{ExchangeBody, ExchangeFuture, response::Problem};
 use crate::authority::{TokenAuthority, VerifiedToken};
@@ -42,7 +46,8 @@ impl<B: Body> Service<Request<B>> for TokenExchange {
         match admit(&request) {
             Ok(token) => {
                 let (parts, body) = request.into_parts();
-                let query = parts.uri.query().unwrap_or_default().to_owned();
+                // Wiped: people put tokens where they do not belong.
+                let query = Zeroizing::new(parts.uri.query().unwrap_or_default().to_owned());
                 ExchangeFuture::reading(self.authority.clone(), token, query, body)
             }
             Err(problem) => ExchangeFuture::refused(problem),
@@ -56,7 +61,7 @@ fn admit<B: Body>(request: &Request<B>) -> Result<VerifiedToken, Problem> {
         return Err(Problem::NotPost);
     }
     let token = request.extensions().get::<VerifiedToken>();
-    let token = token.ok_or(Problem::Misconfigured)?;
+    let token = token.ok_or_else(|| unadmitted(request.headers()))?;
     if token.was_in_url() {
         return Err(Problem::InUrl);
     }
@@ -70,6 +75,15 @@ fn admit<B: Body>(request: &Request<B>) -> Result<VerifiedToken, Problem> {
         return Err(Problem::NotForm);
     }
     Ok(token.clone())
+}
+
+/// Tells a request without a credential, which a layer with optional tokens lets through, from one that no layer has
+/// seen: a layer takes out what it has read.
+fn unadmitted(headers: &HeaderMap) -> Problem {
+    match headers.contains_key(AUTHORIZATION) {
+        true => Problem::Misconfigured,
+        false => Problem::NoCredential,
+    }
 }
 
 /// Returns whether the body is said to be a form; what is said of no body is not held against anybody.

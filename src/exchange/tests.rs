@@ -243,6 +243,24 @@ async fn a_service_without_the_layer_says_so() {
     assert!(answer.is_refused_as(500, "server_error"));
 }
 
+/// Where tokens are optional, the endpoint is what asks for one.
+#[tokio::test]
+async fn a_request_that_carries_none_is_asked_for_one() {
+    let endpoint = Endpoint::new().await;
+    let workspace = FixedWorkspace("acme".parse().unwrap());
+    let layer = WorkspaceTokenLayer::new(endpoint.authority.clone(), workspace);
+    let exchange = TokenExchange::new(endpoint.authority.clone());
+    let service = layer.with_optional_token().layer(exchange);
+    let request = Request::post("/token").header(header::HOST, "a.test");
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let answer = read(service.oneshot(request).await.unwrap()).await;
+    assert!(answer.is_refused_as(401, "invalid_request"));
+    assert_eq!(
+        answer.headers[header::WWW_AUTHENTICATE],
+        "Bearer realm=\"workspace\""
+    );
+}
+
 #[tokio::test]
 async fn every_refusal_is_json() {
     use Problem::*;
@@ -251,6 +269,7 @@ async fn every_refusal_is_json() {
         Ended,
         InUrl,
         Misconfigured,
+        NoCredential,
         NotForm,
         NotPost,
         OtherGrant,

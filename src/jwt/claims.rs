@@ -60,8 +60,7 @@ pub(crate) struct AccessClaims {
 pub(crate) struct ParentKey(MacKey);
 
 /// The first 128 bits of a MAC under the [`ParentKey`], in base64url.
-#[derive(Clone, Copy)]
-struct AccessProof([u8; SECRET_LENGTH]);
+struct AccessProof(Zeroizing<[u8; SECRET_LENGTH]>);
 
 /// What a session token says.
 #[derive(Debug)]
@@ -185,7 +184,7 @@ impl AccessClaims {
             expires_at,
             generation,
             issued_at,
-            proof: AccessProof([b'A'; SECRET_LENGTH]),
+            proof: AccessProof(Zeroizing::new([b'A'; SECRET_LENGTH])),
             name: key.name,
             token_id,
         };
@@ -195,15 +194,15 @@ impl AccessClaims {
 
     /// Returns whether whoever minted these claims had the MCP token of `parent`; takes as long wherever they differ.
     pub(crate) fn are_proven_by(&self, parent: &ParentKey) -> bool {
-        equal_in_constant_time(&self.proof.0, &self.proof_under(parent).0)
+        equal_in_constant_time(&*self.proof.0, &*self.proof_under(parent).0)
     }
 
     fn proof_under(&self, parent: &ParentKey) -> AccessProof {
         let mut mac = Zeroizing::new([0; 32]);
         parent.0.sign(self.write("").as_bytes(), &mut mac);
-        let mut text = [0; SECRET_LENGTH];
+        let mut text = Zeroizing::new([0; SECRET_LENGTH]);
         URL_SAFE_NO_PAD
-            .encode_slice(&mac[..16], &mut text)
+            .encode_slice(&mac[..16], &mut *text)
             .expect("128 bits are 22 characters");
         AccessProof(text)
     }
@@ -240,7 +239,7 @@ impl AccessClaims {
             expires_at: reader.timestamp(br#"","exp":"#)?,
             generation: reader.generation(br#","gen":"#)?,
             issued_at: reader.timestamp(br#","iat":"#)?,
-            proof: AccessProof(reader.secret(br#","prf":""#)?),
+            proof: AccessProof(Zeroizing::new(reader.secret(br#","prf":""#)?)),
             name: reader
                 .text(br#"","sub":""#)?
                 .parse()
@@ -269,7 +268,7 @@ impl ParentKey {
 
 impl AccessProof {
     fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).expect("base64url is ASCII")
+        str::from_utf8(&*self.0).expect("base64url is ASCII")
     }
 }
 
