@@ -84,6 +84,9 @@ pub struct Envelope<'a> {
 impl Header {
     /// Makes the header of an envelope that `key_id` seals; what it says of the [profile](Self::profile) is
     /// read off `plaintext`.
+    ///
+    /// A cipher of your own takes one of [`PRIVATE_ALGORITHMS`] for `algorithm`: what is sealed under another number than
+    /// these and the library's own is [not known](Self::of).
     pub fn new(algorithm: u8, key_id: KeyId, plaintext: &[u8]) -> Self {
         Self {
             algorithm,

@@ -208,6 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn reads_what_an_access_token_says() {
+        let access = look("workspace-access+jwt");
+        let vector = include_str!("../../tests/vectors/access-token-v1.jwt").trim();
+        let claims = access.unchecked_claims(vector.as_bytes()).unwrap();
+        assert_eq!(claims.workspace.as_str(), "acme");
+        assert_eq!(claims.name, Some(TokenName::primary()));
+        assert_eq!(claims.token_id.as_str(), "3oy2citvl2y6adnw");
+        assert_eq!(claims.generation, Generation::FIRST);
+        assert_eq!(claims.issued_at, Timestamp::from_secs(1_700_000_000));
+        assert_eq!(claims.expires_at, Some(Timestamp::from_secs(1_700_000_900)));
+        assert!(!access.is_long_lived());
+        assert!(access.unchecked_claims(VECTOR.trim().as_bytes()).is_none());
+    }
+
+    #[test]
     fn reads_what_a_session_token_says() {
         let session = look("mcp-session+jwt");
         let json = r#"{"aud":"acme","exp":20,"gen":3,"iat":10,"sid":"AAAAAAAAAAAAAAAAAAAAAA","tid":"3oy2citvl2y6adnw"}"#;

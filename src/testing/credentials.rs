@@ -11,7 +11,16 @@ use super::{
     TestWorkspace,
     workspace::{bearer, keys},
 };
-use crate::{authority::TokenAuthority, id::TokenName, jwt::MAX_TOKEN_LENGTH, store::MemoryStore};
+use crate::{
+    authority::TokenAuthority,
+    clock::{Clock, Timestamp},
+    id::TokenName,
+    jwt::MAX_TOKEN_LENGTH,
+    store::MemoryStore,
+};
+
+/// In seconds, and with a second more: no access token lives for longer.
+const AN_HOUR_AGO: u64 = 3601;
 
 /// A credential that opens nothing.
 #[derive(Clone)]
@@ -56,8 +65,8 @@ impl BadCredential {
 }
 
 impl TestWorkspace {
-    /// Returns one credential of each bad kind: of another workspace and of another server, rotated, revoked, changed,
-    /// forged, cut short, of the wrong kind, or no token at all. All that are tokens are of this workspace, unless it
+    /// Returns one credential of each bad kind: of another workspace and of another server, rotated, revoked, expired,
+    /// changed, forged, cut short, of the wrong kind, or no token at all. All that are tokens are of this workspace, unless it
     /// is their fault not to be.
     ///
     /// For that it issues tokens in slots and workspaces whose names begin with `bad-`.
@@ -68,11 +77,14 @@ impl TestWorkspace {
         let good = self.token();
         let workspace = self.id().as_str();
         let rotated = self.fresh_token(workspace, "bad-rotated").await;
+        let access_of_rotated = self.access_token(rotated.expose_secret(), 0).await;
         self.fresh_token(workspace, "bad-rotated").await;
         let revoked = self.fresh_token(workspace, "bad-revoked").await;
         let revocation = self.authority().revoke(self.id(), revoked.name()).await;
         revocation.expect("the store takes a revocation");
         let foreign = self.fresh_token("bad-workspace", "primary").await;
+        let access_of_foreign = self.access_token(foreign.expose_secret(), 0).await;
+        let expired = self.access_token(good, AN_HOUR_AGO).await;
         let elsewhere = TokenAuthority::builder(MemoryStore::new(), keys())
             .build()
             .expect("the operating system gives randomness");
@@ -109,6 +121,9 @@ impl TestWorkspace {
             BadCredential::new("a revoked token", revoked.expose_secret()),
             BadCredential::new("a token of another workspace", foreign.expose_secret()),
             BadCredential::new("a token of another server", elsewhere.expose_secret()),
+            BadCredential::new("an expired access token", &expired),
+            BadCredential::new("an access token of a rotated token", &access_of_rotated),
+            BadCredential::new("an access token of another workspace", &access_of_foreign),
             BadCredential {
                 name: "two tokens",
                 headers: vec![bearer(good), bearer(good)],
@@ -122,6 +137,16 @@ impl TestWorkspace {
             [bad, vec![session]].concat()
         };
         bad
+    }
+
+    /// Returns an access token of `token` that was made `seconds` ago.
+    async fn access_token(&self, token: &str, seconds: u64) -> String {
+        let verified = self.verify(token).await;
+        let made_at =
+            |clock: &dyn Clock| Timestamp::from_secs(clock.now().as_secs().saturating_sub(seconds));
+        let issued = self.authority().exchange_at(&verified, made_at).await;
+        let issued = issued.expect("a token that is current is exchanged");
+        issued.expose_secret().to_owned()
     }
 }
 

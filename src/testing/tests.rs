@@ -317,6 +317,40 @@ async fn every_bad_session_is_unknown_and_a_good_one_is_not() {
     assert_eq!(send(good).await.status(), StatusCode::OK);
 }
 
+/// Each is refused for what it is named after.
+#[tokio::test]
+async fn bad_access_tokens_are_bad_for_their_own_reasons() {
+    use crate::rejection::{RejectionKind, TokenProblem};
+    let workspace = TestWorkspace::new().await;
+    let mut problems = Vec::new();
+    for bad in workspace.bad_credentials().await {
+        if !bad.name().contains("access token") {
+            continue;
+        }
+        let mut request = axum::http::Request::new(());
+        bad.apply(&mut request);
+        let value = request.headers()["authorization"].to_str().unwrap();
+        let token = value.strip_prefix("Bearer ").unwrap().as_bytes();
+        let presented = crate::token::PresentedToken::new(token);
+        let authority = workspace.authority();
+        let rejection = authority.verify_access(workspace.id(), presented).await;
+        problems.push(rejection.unwrap_err().kind().clone());
+    }
+    let expected = [
+        TokenProblem::Expired,
+        TokenProblem::Superseded,
+        TokenProblem::WrongWorkspace,
+    ];
+    assert_eq!(problems, expected.map(RejectionKind::InvalidToken));
+}
+
+#[tokio::test]
+async fn a_session_that_is_called_expired_is_not_ended() {
+    let mut workspace = TestWorkspace::new().await;
+    workspace.bad_sessions().await;
+    assert_eq!(workspace.rotate().await.sessions, 1);
+}
+
 #[tokio::test]
 async fn the_credentials_and_the_workspace_print_no_token() {
     let workspace = TestWorkspace::new().await;

@@ -5,12 +5,12 @@ use std::{fmt, sync::Arc};
 use http::{HeaderValue, Method, Request, Uri, header};
 
 use crate::{
-    authority::{EndedUses, Keys, TokenAuthority},
+    authority::{EndedUses, Keys, TokenAuthority, VerifiedToken},
     clock::{ManualClock, Timestamp},
     error::ErrorKind,
     id::{TokenName, WorkspaceId},
     store::{MemoryStore, TokenStore},
-    token::IssuedToken,
+    token::{IssuedToken, PresentedToken},
 };
 
 /// When clocks of tests start: 2027-01-15, so that a mistake for the real time shows.
@@ -116,6 +116,18 @@ impl TestWorkspace {
         let receipt = rotation.await.expect("the store takes a rotation");
         self.token = receipt.token;
         receipt.ended
+    }
+
+    /// Verifies a token of this workspace or of the other one.
+    pub(super) async fn verify(&self, token: &str) -> VerifiedToken {
+        let presented = PresentedToken::new(token.as_bytes());
+        let other = "bad-workspace".parse().expect("it is a name");
+        for workspace in [self.id(), &other] {
+            if let Ok(verified) = self.authority().verify(workspace, presented).await {
+                return verified;
+            }
+        }
+        panic!("a token that was just issued is current")
     }
 
     /// Issues a token to a slot that may have one, which then is no longer current.
