@@ -81,7 +81,7 @@ impl HeadersOptions {
         let mut headers = HeaderMap::new();
         headers.insert(
             header::AUTHORIZATION,
-            client::bearer(&token).ok_or_else(|| AppError::invalid(PUT))?,
+            client::bearer(&token).ok_or_else(|| failed(PUT))?,
         );
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let target = format!("{}/token", path.trim_end_matches('/'));
@@ -125,28 +125,33 @@ impl TokenSource {
         };
         let token = text.trim();
         if token.is_empty() {
-            return Err(AppError::invalid(format!("{self} is empty: {PUT}")));
+            return Err(failed(format!("{self} is empty: {PUT}")));
         }
         let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if token.len() > MAX_TOKEN_LENGTH || !token.bytes().all(is_of_token) {
             let problem = format!("{self} holds something else than a workspace token: {PUT}");
-            return Err(AppError::invalid(problem));
+            return Err(failed(problem));
         }
         Ok(Zeroizing::new(token.to_owned()))
     }
+}
+
+/// What the command line says is right, and what it leads to is not.
+fn failed(problem: impl Into<String>) -> AppError {
+    AppError::new(ErrorCode::Failed, problem)
 }
 
 const PUT: &str = "put the token there as the workspace has shown it";
 
 fn of_variable(name: &str) -> Result<Zeroizing<String>, AppError> {
     let value = env::var_os(name).ok_or_else(|| {
-        AppError::invalid(format!(
+        failed(format!(
             "the variable {name} is not set: export it with the workspace token where the client starts"
         ))
     })?;
     let value = value.into_string().map(Zeroizing::new);
     // What it holds is not shown.
-    value.map_err(|_| AppError::invalid(format!("the variable {name} holds no text: {PUT}")))
+    value.map_err(|_| failed(format!("the variable {name} holds no text: {PUT}")))
 }
 
 async fn of_command(command: &str) -> Result<Zeroizing<String>, AppError> {
@@ -161,7 +166,7 @@ async fn of_command(command: &str) -> Result<Zeroizing<String>, AppError> {
     let done = timeout(PATIENCE, running.wait_with_output());
     let done = done.await.map_err(|_| {
         let seconds = PATIENCE.as_secs();
-        AppError::invalid(format!(
+        failed(format!(
             "--token-command took longer than {seconds} seconds"
         ))
     })?;
@@ -170,10 +175,10 @@ async fn of_command(command: &str) -> Result<Zeroizing<String>, AppError> {
     if !done.status.success() {
         let status = done.status;
         let problem = format!("--token-command failed ({status}): run it by itself to see why");
-        return Err(AppError::invalid(problem));
+        return Err(failed(problem));
     }
     let text = std::str::from_utf8(&text).map(|text| Zeroizing::new(text.to_owned()));
-    text.map_err(|_| AppError::invalid("what --token-command printed is no text"))
+    text.map_err(|_| failed("what --token-command printed is no text"))
 }
 
 /// Reads the answer to an exchange. Nothing is printed of one that is none.
@@ -215,7 +220,7 @@ fn refused(answer: &Answer, source: &TokenSource) -> AppError {
             ),
         ),
         StatusCode::BAD_REQUEST => (
-            ErrorCode::InvalidArgument,
+            ErrorCode::Failed,
             "the server does not take this: give the MCP URL as the workspace shows it, and the workspace token itself, not an access token"
                 .to_owned(),
         ),

@@ -168,27 +168,27 @@ fn what_is_no_token_goes_nowhere() {
     for (source, code, words) in [
         (
             ["--token-env", "NOT_SET_HERE"],
-            2,
+            1,
             "NOT_SET_HERE is not set",
         ),
-        (["--token-file", &nothing], 2, "is empty"),
-        (["--token-file", &two], 2, "something else"),
-        (["--token-file", &long], 2, "something else"),
+        (["--token-file", &nothing], 1, "is empty"),
+        (["--token-file", &two], 1, "something else"),
+        (["--token-file", &long], 1, "something else"),
         (["--token-file", &open], 1, "chmod 600"),
         (["--token-file", &group], 1, "chmod 600"),
         (["--token-file", "/nowhere/at/all"], 1, "cannot open"),
-        (["--token-command", "true"], 2, "is empty"),
+        (["--token-command", "true"], 1, "is empty"),
         (
             ["--token-command", "printf '${TOKEN}'"],
-            2,
+            1,
             "something else",
         ),
         (
             ["--token-command", "printenv TOKEN_OF_ACME; exit 3"],
-            2,
+            1,
             "failed",
         ),
-        (["--token-command", "printf '\\377'"], 2, "no text"),
+        (["--token-command", "printf '\\377'"], 1, "no text"),
     ] {
         laptop.failed(&laptop.headers(&source), code, words);
     }
@@ -240,17 +240,16 @@ fn no_redirect_is_followed_and_no_word_of_a_stranger_repeated() {
     let odd =
         "HTTP/1.1 200 OK\r\ncontent-length: 35\r\n\r\n{\"access_token\":\"a\\u000ab\",\"x\":12345}"
             .to_owned();
-    for (answer, asked_wrongly, words) in [
-        (redirect, false, "sends elsewhere"),
-        (echo, true, "MCP URL"),
-        (odd, false, "MCP URL"),
+    for (answer, words) in [
+        (redirect, "sends elsewhere"),
+        (echo, "MCP URL"),
+        (odd, "MCP URL"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/mcp/x", listener.local_addr().unwrap());
         let served = thread::spawn(move || answer_once(listener.accept().unwrap().0, &answer));
         let words_of = ["headers", "--url", &url, "--token-env", "TOKEN_OF_ACME"];
-        let code = if asked_wrongly { 2 } else { 1 };
-        laptop.failed(&laptop.laptop.run(&words_of), code, words);
+        laptop.failed(&laptop.laptop.run(&words_of), 1, words);
         let asked = served.join().unwrap();
         assert!(
             asked.starts_with("POST /mcp/x/token HTTP/1.1\r\n"),
@@ -285,5 +284,5 @@ fn an_access_token_is_no_source() {
         "TOKEN",
     ];
     let done = place.run(&url);
-    laptop.failed(&done, 2, "not an access token");
+    laptop.failed(&done, 1, "not an access token");
 }
