@@ -153,7 +153,8 @@ pub(super) struct DoctorOptions {
 const DOCTOR: &str = "\
 With a data directory: its permissions and keys, the database, the disk, the process, and, if the server runs,
 whether its public URL leads to it, with DNS, certificate, clock, and what proxies in front make of requests.
-With --url alone: the same from outside. No token is sent, and nothing is changed.";
+With --url alone: the same from outside. No token is sent. Without a server, the database is opened as by any
+command, which brings one of an older version up to date.";
 
 const SCANNING: &str = "\
 Whether a token is live only its server knows. It is asked where its data directory is at hand (--data-dir);

@@ -142,6 +142,11 @@ fn what_others_can_read_is_told() {
         chmod(&path, right);
         doctor(&home, &[]).assert_sound();
     }
+    // What a file system keeps, and what lies elsewhere, is nobody's business here.
+    fs::create_dir(data_dir.join("lost+found")).unwrap();
+    chmod(&data_dir.join("lost+found"), 0o755);
+    std::os::unix::fs::symlink("/", data_dir.join("link")).unwrap();
+    doctor(&home, &[]).assert_sound();
     chmod(&home.key_file(), 0o644);
     doctor(&home, &[]).assert("key file", "fail", "chmod 600");
 }
