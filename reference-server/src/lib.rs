@@ -61,6 +61,7 @@ mod doctor;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod git;
 mod hardening;
 mod http;
 mod key_check;

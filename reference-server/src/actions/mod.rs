@@ -141,7 +141,7 @@ pub(crate) use token_clients::{ClientLine, TokenClients};
 pub(crate) use token_confirm_client::TokenConfirmClient;
 pub(crate) use token_create::{TokenCreate, TokenCreated};
 pub(crate) use token_history::{HistoryLine, TokenHistory};
-pub(crate) use token_inspect::{InspectedToken, Inspection, Standing, TokenInspect, audience};
+pub(crate) use token_inspect::{InspectedToken, Inspection, Standing, TokenInspect};
 pub(crate) use token_list::{LastUsed, TokenLine, TokenList};
 pub(crate) use token_reminders::{Reminder, ReminderKind, TokenReminders};
 pub(crate) use token_replace::{TokenReplace, successor_name};

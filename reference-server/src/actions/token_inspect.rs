@@ -48,6 +48,8 @@ pub(crate) enum Standing {
     Current,
     /// It was regenerated or revoked.
     Ended,
+    /// Its workspace is locked, since an old copy of the database was put back.
+    Locked,
     /// It was signed with a key of this server, whose database does not know it.
     NotInDatabase,
     /// It is none of this server's.
@@ -115,6 +117,11 @@ impl Inspection {
                 Some(claims),
                 "it was signed with this server's key and is not in its database",
             )),
+            RejectionKind::InvalidToken(TokenProblem::Locked) => Ok(Self::refused(
+                Standing::Locked,
+                Some(claims),
+                "its workspace is locked, since an old copy of the database was put back",
+            )),
             RejectionKind::InvalidToken(_) => Ok(Self::not_ours()),
             _ => Err(AppError::new(ErrorCode::Unavailable, rejection.message())),
         }
@@ -141,11 +148,6 @@ struct PublicClaims {
     r#gen: u64,
     iat: u64,
     sub: String,
-}
-
-/// Returns the workspace that a token says it is for, whether or not that is true.
-pub(crate) fn audience(token: &str) -> Option<String> {
-    PublicClaims::read(token).map(|claims| claims.aud)
 }
 
 impl PublicClaims {

@@ -4,8 +4,9 @@
 //! network nothing is asked: to ask is to present the token, to whoever answers at an address that stands on
 //! a command line.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, os::unix::fs::MetadataExt as _, path::Path};
 
+use rustix::process::geteuid;
 use serde::Serialize;
 use tower_workspace_token::jwt::UncheckedClaims;
 
@@ -17,7 +18,7 @@ use crate::{
     error::{AppError, ErrorCode},
     logging,
     mcp_url::McpUrl,
-    scan::{self, Found, HistoryRead, Inventory, Place, PlaceKind, Unreadable},
+    scan::{self, Found, History, HistoryRead, Inventory, Place, PlaceKind, Unreadable},
     text::counted,
     time,
 };
@@ -37,6 +38,28 @@ struct Report {
     left_out: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<HistoryRead>,
+    /// Whether what was named could itself not be read.
+    #[serde(skip)]
+    is_unread: bool,
+    /// Whether a server was to be asked.
+    #[serde(skip)]
+    was_to_be_asked: bool,
+}
+
+/// Whom to ask about what is found.
+enum Server<'a> {
+    At(&'a Settings),
+    None,
+    /// A directory that nobody named, and that may be anybody's.
+    Stranger,
+}
+
+/// What was looked at.
+struct Looked {
+    inventory: Inventory,
+    history: Option<HistoryRead>,
+    /// Whether what was named could itself be read.
+    is_read: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,6 +93,8 @@ enum State {
     Incomplete,
     /// It opens its workspace.
     Live,
+    /// Its workspace is locked, and may be unlocked.
+    Locked,
     /// It is none of this server's.
     NotOurs,
     /// It is short-lived.
@@ -110,14 +135,19 @@ pub(super) fn scan(
     }
     // Before a scan that takes a while, rather than after it.
     let server = whom_to_ask(&settings, &options)?;
-    let (inventory, history) = look(&options)?;
-    let mut report = Report::of(&inventory, history, url.as_ref());
-    if let Some(settings) = server {
+    let looked = look(&options)?;
+    let inventory = &looked.inventory;
+    let mut report = Report::of(&looked, url.as_ref());
+    report.was_to_be_asked = matches!(server, Server::At(_));
+    if matches!(server, Server::Stranger) {
+        report.doubt("the data directory that lies here was not asked: name it with --data-dir if it is yours");
+    }
+    if let Server::At(settings) = server {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(anyhow::Error::from)?;
-        runtime.block_on(report.ask(&inventory, settings, &options))?;
+        runtime.block_on(report.ask(inventory, settings, &options))?;
     }
     output.outcome(&report, |output, report| {
         output.plain(&report.lines())?;
@@ -128,24 +158,40 @@ pub(super) fn scan(
 }
 
 /// Returns the settings by which the server is found, if there is one to ask.
-fn whom_to_ask<'a>(
-    settings: &'a Settings,
-    options: &ScanOptions,
-) -> Result<Option<&'a Settings>, AppError> {
+fn whom_to_ask<'a>(settings: &'a Settings, options: &ScanOptions) -> Result<Server<'a>, AppError> {
     if options.staged {
         // A commit waits, and a token does not belong in it whatever it is good for.
-        return Ok(None);
+        return Ok(Server::None);
     }
+    let is_named = is_named(settings);
     match DataDir::open(&settings.data_dir) {
-        Ok(_) => Ok(Some(settings)),
+        Ok(_) if is_named || is_ours(&settings.data_dir, &options.path) => Ok(Server::At(settings)),
+        Ok(_) if options.revoke => Err(AppError::usage(
+            "the data directory that lies here may be anybody's: name it with --data-dir if it is yours",
+        )),
+        Ok(_) => Ok(Server::Stranger),
         // Whoever names one, or wants something revoked in it, means that one.
-        Err(error)
-            if error.code() == ErrorCode::NoDataDir && !is_named(settings) && !options.revoke =>
-        {
-            Ok(None)
+        Err(error) if error.code() == ErrorCode::NoDataDir && !is_named && !options.revoke => {
+            Ok(Server::None)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Returns whether a data directory that nobody named is taken for one's own: what is scanned could have
+/// brought it along, and to ask is to present the token.
+fn is_ours(data_dir: &Path, scanned: &Path) -> bool {
+    let Ok(data_dir) = data_dir.canonicalize() else {
+        return false;
+    };
+    let is_inside = || {
+        let scanned = scanned.canonicalize();
+        scanned.is_ok_and(|scanned| data_dir.starts_with(scanned))
+    };
+    let is_stdin = scanned.as_os_str() == "-";
+    let is_private = fs::metadata(&data_dir)
+        .is_ok_and(|found| found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0);
+    is_private && (is_stdin || !is_inside())
 }
 
 fn is_named(settings: &Settings) -> bool {
@@ -153,7 +199,7 @@ fn is_named(settings: &Settings) -> bool {
     lines.any(|line| line.name == "data_dir" && line.origin != Origin::Default)
 }
 
-fn look(options: &ScanOptions) -> Result<(Inventory, Option<HistoryRead>), AppError> {
+fn look(options: &ScanOptions) -> Result<Looked, AppError> {
     let (mut inventory, path) = (Inventory::default(), options.path.as_path());
     let is_stdin = path.as_os_str() == "-";
     if !is_stdin && !path.exists() {
@@ -163,21 +209,32 @@ fn look(options: &ScanOptions) -> Result<(Inventory, Option<HistoryRead>), AppEr
     }
     if options.staged {
         scan::staged(path, &mut inventory)?;
-        return Ok((inventory, None));
+        return Ok(Looked {
+            inventory,
+            history: None,
+            is_read: true,
+        });
     }
     if is_stdin && options.history {
         return Err(AppError::usage("standard input has no history"));
     }
-    scan::walk(path, &mut inventory);
-    let history = match options.history {
-        true => Some(scan::history(path, &mut inventory)?),
-        false => None,
-    };
-    Ok((inventory, history))
+    // That there is none is said before a scan that takes a while.
+    let history = options.history.then(|| History::find(path)).transpose()?;
+    let is_read = scan::walk(path, &mut inventory);
+    let history = history.map(|history| history.read(&mut inventory));
+    Ok(Looked {
+        inventory,
+        history,
+        is_read,
+    })
 }
 
+/// The kind of token that stands for a workspace token by itself.
+const ACCESS: &str = "workspace-access+jwt";
+
 impl Report {
-    fn of(inventory: &Inventory, history: Option<HistoryRead>, url: Option<&McpUrl>) -> Self {
+    fn of(looked: &Looked, url: Option<&McpUrl>) -> Self {
+        let inventory = &looked.inventory;
         let tokens = inventory.found.iter();
         Self {
             tokens: tokens.map(|found| ReportedToken::of(found, url)).collect(),
@@ -187,7 +244,9 @@ impl Report {
             unreadable: inventory.unreadable.clone(),
             unreadable_count: inventory.unreadable_count,
             left_out: inventory.left_out,
-            history,
+            history: looked.history.clone(),
+            is_unread: !looked.is_read,
+            was_to_be_asked: false,
         }
     }
 
@@ -306,6 +365,9 @@ impl Report {
             );
         }
         if let Some(history) = &self.history {
+            if let Some(problem) = &history.problem {
+                let _ = write!(text, "\nnot all of the history was read: {problem}");
+            }
             if history.missing > 0 {
                 let objects = counted_u64(history.missing, "object");
                 let _ = write!(
@@ -321,13 +383,13 @@ impl Report {
         }
         if self.live > 0 {
             text.push_str("\n`wst scan --revoke` ends what is live, and `wst token rotate` puts a new token in its place; to take a token out of files is not enough");
-        } else if count(State::Unknown) > 0 {
+        } else if count(State::Unknown) > 0 && !self.was_to_be_asked {
             text.push_str("\nwhere the server runs, `wst scan --data-dir DIR` says what is live; until then take them for live, and regenerate them");
         }
         text
     }
 
-    /// Fails if something is live, or if anything was found where nothing may be.
+    /// Fails if something is live, if anything was found where nothing may be, or if it is not known.
     fn verdict(&self, options: &ScanOptions) -> Result<(), AppError> {
         let failed = |problem: String| Err(AppError::new(ErrorCode::Failed, problem));
         if self.live > 0 {
@@ -349,6 +411,26 @@ impl Report {
         }
         if options.any && found > 0 {
             return failed(format!("{} found", counted(found, "token")));
+        }
+        let is_unknown = |token: &&ReportedToken| token.state == State::Unknown;
+        let unknown = self.tokens.iter().filter(is_unknown).count();
+        if self.was_to_be_asked && unknown > 0 {
+            return failed(format!(
+                "the server could not say whether {} can be used: take what is found for live until it can",
+                counted(unknown, "token")
+            ));
+        }
+        let history = self.history.as_ref();
+        if history.is_some_and(|history| history.problem.is_some()) {
+            return failed("not all of the history could be read".to_owned());
+        }
+        if self.is_unread {
+            return failed("what is to be scanned could not be read".to_owned());
+        }
+        if options.any && self.unreadable_count > 0 {
+            return failed(
+                "not all could be read, and what is in the rest is not known".to_owned(),
+            );
         }
         if options.staged && self.unreadable_count > 0 {
             return failed("not all that is about to be committed could be read".to_owned());
@@ -399,7 +481,11 @@ impl ReportedToken {
             State::Ended => "regenerated or revoked",
             State::Expired => "short-lived, and expired by what it says",
             State::Incomplete => "cut short: it opens nothing as it is",
+            State::Locked => "of a workspace that is locked: it opens nothing now",
             State::NotOurs => "not of this server",
+            State::ShortLived if self.typ == ACCESS => {
+                "short-lived: it opens the workspace by itself for up to an hour, or until its NAME is rotated"
+            }
             State::ShortLived => "short-lived",
             State::Unknown => "liveness unknown",
         });
@@ -433,6 +519,7 @@ impl State {
             Standing::Current => Self::Live,
             // A database that does not know it does not let it in.
             Standing::Ended | Standing::NotInDatabase => Self::Ended,
+            Standing::Locked => Self::Locked,
             Standing::NotOurs => Self::NotOurs,
         }
     }

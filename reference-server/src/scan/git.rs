@@ -18,41 +18,60 @@ use super::{
     finder::Finder,
     inventory::{Inventory, Place, PlaceKind, without_tokens},
 };
-use crate::error::{AppError, ErrorCode};
+use crate::{
+    error::{AppError, ErrorCode},
+    git,
+};
 
 /// What there was of a history.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct HistoryRead {
     /// Objects that are not in this clone, as in a partial one.
     pub(crate) missing: u64,
     /// The clone is shallow: what came before is not in it.
     pub(crate) is_shallow: bool,
+    /// Why not all of it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
 }
 
-/// Reads every object that a ref, the index, a stash or a reflog of the repository around `root` leads to.
-///
-/// # Errors
-/// There is no git, or no repository, or git fails.
-pub(crate) fn history(root: &Path, inventory: &mut Inventory) -> Result<HistoryRead, AppError> {
-    let git = Git::find(root, Environment::Clean)?;
-    let is_shallow = git.ask(&["rev-parse", "--is-shallow-repository"])? == "true";
-    let before: Vec<usize> = inventory
-        .found
-        .iter()
-        .map(|found| found.places.len())
-        .collect();
-    let missing = read_objects(&git, inventory)?;
-    find_commits(&git, inventory, &before)?;
-    Ok(HistoryRead {
-        missing,
-        is_shallow,
-    })
+/// The repository around a directory, as far as its history goes.
+pub(crate) struct History<'a>(Git<'a>);
+
+impl<'a> History<'a> {
+    /// Finds the repository around `root`.
+    ///
+    /// # Errors
+    /// There is no git, or no repository.
+    pub(crate) fn find(root: &'a Path) -> Result<Self, AppError> {
+        Git::find(root, Environment::Clean).map(Self)
+    }
+
+    /// Reads every object that a ref, the index, a stash or a reflog leads to. What was found until
+    /// something went wrong stays found.
+    pub(crate) fn read(&self, inventory: &mut Inventory) -> HistoryRead {
+        let mut read = HistoryRead::default();
+        if let Err(error) = self.try_read(inventory, &mut read) {
+            read.problem = Some(format!("{error:#}"));
+        }
+        read
+    }
+
+    fn try_read(&self, inventory: &mut Inventory, read: &mut HistoryRead) -> anyhow::Result<()> {
+        let Self(git) = self;
+        read.is_shallow = git.ask(&["rev-parse", "--is-shallow-repository"])? == "true";
+        let places = inventory.found.iter().map(|found| found.places.len());
+        let before: Vec<usize> = places.collect();
+        let objects = read_objects(git, inventory, &mut read.missing);
+        find_commits(git, inventory, &before)?;
+        objects
+    }
 }
 
 /// Reads the files of the index that are not as the last commit has them.
 ///
 /// # Errors
-/// As for [`history`].
+/// There is no git, or no repository, or git fails.
 pub(crate) fn staged(root: &Path, inventory: &mut Inventory) -> Result<(), AppError> {
     // A hook may get an index of its own in a variable.
     let git = Git::find(root, Environment::Given)?;
@@ -115,35 +134,11 @@ impl<'a> Git<'a> {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("git");
-        command
-            .arg("-C")
-            .arg(self.directory)
-            // What a configuration could have run, or change in what is printed.
-            .args([
-                "-c",
-                "core.fsmonitor=false",
-                "-c",
-                "log.showSignature=false",
-            ])
-            .args([
-                "-c",
-                "log.showRoot=true",
-                "--no-optional-locks",
-                "--no-replace-objects",
-                "--no-pager",
-            ])
-            .args(arguments)
-            .env("LC_ALL", "C")
-            .env("GIT_NO_LAZY_FETCH", "1")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .stdin(Stdio::null())
-            .stderr(Stdio::null());
+        let mut command = git::command(self.directory);
         if self.environment == Environment::Clean {
-            for name in NAMES_A_REPOSITORY {
-                command.env_remove(name);
-            }
+            git::forget_variables(&mut command);
         }
+        command.arg("--no-replace-objects").args(arguments);
         command
     }
 
@@ -200,7 +195,7 @@ impl Drop for Running {
     }
 }
 
-fn read_objects(git: &Git<'_>, inventory: &mut Inventory) -> anyhow::Result<u64> {
+fn read_objects(git: &Git<'_>, inventory: &mut Inventory, missing: &mut u64) -> anyhow::Result<()> {
     let (list, names) = git.start(
         &[
             "rev-list",
@@ -208,15 +203,17 @@ fn read_objects(git: &Git<'_>, inventory: &mut Inventory) -> anyhow::Result<u64>
             "--all",
             "--reflog",
             "--indexed-objects",
+            // `?` and the object, which `cat-file` then does not find.
+            "--missing=print",
         ],
         Stdio::null(),
     )?;
     let format = format!("--batch={HEAD}");
     let (cat, objects) = git.start(&["cat-file", &format, "--buffer"], names)?;
     let mut objects = BufReader::new(objects);
-    let (mut finder, mut missing) = (Finder::new(), 0);
+    let mut finder = Finder::new();
     while let Some(head) = Head::read(&mut objects)? {
-        missing += u64::from(read_object(
+        *missing += u64::from(read_object(
             &mut finder,
             &head,
             &mut objects,
@@ -225,8 +222,7 @@ fn read_objects(git: &Git<'_>, inventory: &mut Inventory) -> anyhow::Result<u64>
         )?);
     }
     cat.finish()?;
-    list.finish()?;
-    Ok(missing)
+    list.finish()
 }
 
 /// Reads what follows a head; returns whether there is nothing, since the object is not in this clone.
@@ -242,7 +238,7 @@ fn read_object(
     };
     let path = match &*head.kind {
         "commit" => "(message of a commit)".to_owned(),
-        "tag" => "(message of a tag)".to_owned(),
+        "tag" => TAG.to_owned(),
         _ => without_tokens(finder, &head.path),
     };
     let place = Place {
@@ -273,6 +269,9 @@ fn read_object(
         .context("git stopped in the middle of an object")?;
     Ok(false)
 }
+
+/// Where what is in a tag is said to be.
+const TAG: &str = "(message of a tag)";
 
 /// What `cat-file` says before an object.
 struct Head {
@@ -321,7 +320,10 @@ impl Head {
 ///
 /// `before` says how many places each token had when the history was not read yet.
 fn find_commits(git: &Git<'_>, inventory: &mut Inventory, before: &[usize]) -> anyhow::Result<()> {
-    let is_sought = |place: &Place| place.kind == PlaceKind::History && place.commit.is_none();
+    // A tag is older or newer than the commits around it.
+    let is_sought = |place: &Place| {
+        place.kind == PlaceKind::History && place.commit.is_none() && place.path != TAG
+    };
     let places = inventory
         .found
         .iter()
@@ -334,47 +336,45 @@ fn find_commits(git: &Git<'_>, inventory: &mut Inventory, before: &[usize]) -> a
         return Ok(());
     }
     let mut first: HashMap<String, (u64, String, Vec<u8>)> = HashMap::new();
-    let (log, output) = git.start(
+    // Not `git log`, which ends where a tree is missing.
+    let (list, output) = git.start(
         &[
-            "log",
+            "rev-list",
+            "--objects",
+            "--in-commit-order",
             "--all",
             "--reflog",
             "--reverse",
             "--topo-order",
-            "-m",
-            "--raw",
-            "-z",
-            "-t",
-            "--no-abbrev",
-            "--no-renames",
-            "--no-ext-diff",
-            "--no-color",
-            "--format=%x01%H",
+            "--missing=print",
         ],
         Stdio::null(),
     )?;
     let mut output = BufReader::new(output);
-    let (mut commit, mut number) = (String::new(), 0);
-    while first.len() < sought.len()
-        && let Some(field) = field(&mut output)?
-    {
-        match field.first() {
-            Some(1) => {
-                commit = String::from_utf8_lossy(&field[1..]).into_owned();
-                number += 1;
-            }
-            Some(b':') => {
-                let object = String::from_utf8_lossy(&field);
-                let object = object.split(' ').nth(3).unwrap_or_default();
-                let path = self::field(&mut output)?.unwrap_or_default();
-                if sought.contains_key(object) && !first.contains_key(object) {
-                    first.insert(object.to_owned(), (number, commit.clone(), path));
-                }
-            }
-            _ => {}
+    let (mut commit, mut number, mut line) = (String::new(), 0, Vec::new());
+    while first.len() < sought.len() {
+        line.clear();
+        let length = output.read_until(b'\n', &mut line);
+        if length.context("cannot read what git says")? == 0 {
+            list.finish()?;
+            break;
+        }
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        // A commit stands alone, and before what it is the first to have; a tree at the top has an empty name.
+        if line.first() == Some(&b'?') {
+            continue;
+        }
+        let Some(at) = line.iter().position(|byte| *byte == b' ') else {
+            commit = String::from_utf8_lossy(line).into_owned();
+            number += 1;
+            continue;
+        };
+        let object = String::from_utf8_lossy(&line[..at]);
+        if sought.contains_key(&*object) && !first.contains_key(&*object) {
+            let path = line[at + 1..].to_vec();
+            first.insert(object.into_owned(), (number, commit.clone(), path));
         }
     }
-    drop(log);
     let mut finder = Finder::new();
     for (index, found) in inventory.found.iter_mut().enumerate() {
         let at = before
@@ -392,9 +392,7 @@ fn find_commits(git: &Git<'_>, inventory: &mut Inventory, before: &[usize]) -> a
                 continue;
             };
             place.commit = Some(commit.clone());
-            if !place.path.starts_with('(') {
-                place.path = without_tokens(&mut finder, path);
-            }
+            place.path = without_tokens(&mut finder, path);
         }
         // The first commit comes first; what no commit has, as the index may, last.
         found.places[at..].sort_by_key(|place| {
@@ -470,14 +468,3 @@ fn field(output: &mut impl BufRead) -> anyhow::Result<Option<Vec<u8>>> {
     }
     Ok(Some(field))
 }
-
-/// The variables that name another repository than that of the directory.
-const NAMES_A_REPOSITORY: [&str; 7] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-];

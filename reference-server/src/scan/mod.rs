@@ -11,6 +11,7 @@ mod inventory;
 pub(crate) mod rules;
 mod tree;
 
-pub(crate) use git::{HistoryRead, history, staged};
+pub(crate) use finder::Finder;
+pub(crate) use git::{History, HistoryRead, staged};
 pub(crate) use inventory::{Found, Inventory, Place, PlaceKind, Unreadable};
 pub(crate) use tree::walk;

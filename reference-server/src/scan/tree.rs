@@ -17,8 +17,8 @@ use super::{
 /// Reads the file, or all files of the directory, at `root`; `-` is standard input.
 ///
 /// Links are not followed but for `root` itself. The inner files of git are left out, and so is what the kernel
-/// makes up, as in `/proc`.
-pub(crate) fn walk(root: &Path, inventory: &mut Inventory) {
+/// makes up, as in `/proc`. Returns whether `root` itself could be read.
+pub(crate) fn walk(root: &Path, inventory: &mut Inventory) -> bool {
     let mut finder = Finder::new();
     if root == Path::new("-") {
         let stdin = &mut io::stdin().lock();
@@ -32,7 +32,7 @@ pub(crate) fn walk(root: &Path, inventory: &mut Inventory) {
         // A file that is named is meant, be it a link.
         return visit(root, OFlags::NONBLOCK, &mut finder, inventory);
     }
-    let mut waiting = vec![root.to_owned()];
+    let (mut waiting, mut is_root_read) = (vec![root.to_owned()], true);
     while let Some(directory) = waiting.pop() {
         match entries(&directory) {
             Ok(entries) => {
@@ -52,9 +52,11 @@ pub(crate) fn walk(root: &Path, inventory: &mut Inventory) {
             Err(error) => {
                 let path = shown(&mut finder, &directory);
                 inventory.note_unreadable(path, &error);
+                is_root_read &= directory != root;
             }
         }
     }
+    is_root_read
 }
 
 /// Returns what is in a directory, in the order of its names.
@@ -79,7 +81,8 @@ fn is_made_up(directory: &Path) -> bool {
     statfs(directory).is_ok_and(|found| [PROC, SYSFS].contains(&(found.f_type as u64)))
 }
 
-fn visit(path: &Path, flags: OFlags, finder: &mut Finder, inventory: &mut Inventory) {
+/// Returns whether it could be read.
+fn visit(path: &Path, flags: OFlags, finder: &mut Finder, inventory: &mut Inventory) -> bool {
     let place = place(path, finder, inventory);
     let open = || {
         let file = File::options()
@@ -94,7 +97,10 @@ fn visit(path: &Path, flags: OFlags, finder: &mut Finder, inventory: &mut Invent
     };
     match open() {
         Ok(mut file) => read(finder, &place, &mut file, inventory),
-        Err(error) => inventory.note_unreadable(place.path, &error),
+        Err(error) => {
+            inventory.note_unreadable(place.path, &error);
+            false
+        }
     }
 }
 
@@ -109,10 +115,18 @@ fn place(path: &Path, finder: &mut Finder, inventory: &mut Inventory) -> Place {
     place
 }
 
-fn read(finder: &mut Finder, place: &Place, stream: &mut impl io::Read, inventory: &mut Inventory) {
-    if let Err(error) = inventory.note_stream(finder, stream, place) {
-        inventory.note_unreadable(place.path.clone(), &error);
+/// Returns whether it was read to its end.
+fn read(
+    finder: &mut Finder,
+    place: &Place,
+    stream: &mut impl io::Read,
+    inventory: &mut Inventory,
+) -> bool {
+    let read = inventory.note_stream(finder, stream, place);
+    if let Err(error) = &read {
+        inventory.note_unreadable(place.path.clone(), error);
     }
+    read.is_ok()
 }
 
 #[cfg(test)]

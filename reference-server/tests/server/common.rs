@@ -359,3 +359,36 @@ pub(crate) fn fields(value: &Value) -> Vec<&str> {
 pub(crate) fn read(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()
 }
+
+/// Makes a repository in `directory` lack a part of its index that git would have a program fetch, which
+/// makes `marker`.
+pub(crate) fn lacks_a_tree(directory: &Path, marker: &Path) {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
+            .args(arguments)
+            .current_dir(directory);
+        let done = Done::of(git);
+        assert_eq!(done.code, 0, "{arguments:?}: {}", done.stderr);
+        done.stdout.trim().to_owned()
+    };
+    fs::create_dir(directory.join("apart")).unwrap();
+    fs::write(directory.join("apart/file"), "1").unwrap();
+    git(&["add", "apart"]);
+    git(&["commit", "-q", "-m", "apart"]);
+    git(&["sparse-checkout", "set", "--cone", "--sparse-index"]);
+    let tree = git(&["rev-parse", "HEAD:apart"]);
+    let (folder, file) = tree.split_at(2);
+    fs::remove_file(directory.join(".git/objects").join(folder).join(file)).unwrap();
+    let run = format!("touch '{}'; false", marker.display());
+    let here = format!("file://{}", directory.display());
+    for (key, value) in [
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.url", &here),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.uploadpack", &run),
+    ] {
+        git(&["config", key, value]);
+    }
+}

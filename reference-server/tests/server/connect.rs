@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    common::{Done, Home, fields, read, text},
+    common::{Done, Home, fields, lacks_a_tree, read, text},
     listening::Tls,
 };
 
@@ -450,6 +450,10 @@ fn what_was_asked_wrongly_is_refused_without_being_repeated() {
             "never a token",
         ),
         (
+            vec!["vscode", "--check", "--variable", TOKEN],
+            "never a token",
+        ),
+        (
             vec!["claude-code", "--url", URL, "--name", "No"],
             "the name of a token",
         ),
@@ -823,6 +827,83 @@ fn a_token_goes_neither_along_a_redirect_nor_over_the_network_in_the_clear() {
 }
 
 #[test]
+fn nothing_is_sent_but_a_token_of_the_very_workspace() {
+    let project = Project::new();
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp/abcdefghijk", target.local_addr().unwrap());
+    let done = project.run(&["codex", "--url", &url, "--variable", VARIABLE, "--write"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let foreign_header =
+        token_for("abcdefghijk").replacen("eyJhbGciOiJIUzI1NiIs", "eyJhbGciOiJSUzI1NiIs", 1);
+    let cases = [
+        // The last one shows that what is sent is counted.
+        (jwt_of(json!({"aud": "abcdefghijk"})), "not_a_token", 0),
+        (foreign_header, "not_a_token", 0),
+        (token_for("other"), "other_workspace", 0),
+        (token_for("abcdefghijk"), "dead_token", 1),
+    ];
+    let requests = cases.len();
+    let server = std::thread::spawn(move || {
+        let mut credentials = Vec::new();
+        for _ in 0..requests {
+            let (mut stream, _) = target.accept().unwrap();
+            let mut request = Vec::new();
+            let mut part = [0; 4096];
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                let length = stream.read(&mut part).unwrap();
+                request.extend_from_slice(&part[..length]);
+            }
+            stream
+                .write_all(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n")
+                .unwrap();
+            let request = String::from_utf8_lossy(&request).to_lowercase();
+            credentials.push(request.matches("authorization").count());
+        }
+        credentials
+    });
+    for (token, expected, _) in &cases {
+        assert_eq!(project.problems("codex", Some(token)), [*expected]);
+    }
+    let expected: Vec<usize> = cases.iter().map(|case| case.2).collect();
+    assert_eq!(server.join().unwrap(), expected);
+}
+
+#[test]
+fn a_repository_chooses_no_program_and_no_command() {
+    let project = Project::new();
+    if !project.git(&["init", "-q"]) {
+        println!("skipped: git is not installed");
+        return;
+    }
+    assert_eq!(project.run(&["vscode", "--url", CLOSED, "--write"]).code, 0);
+    project.put(".env", "A=1\n");
+    let marker = project.home.path("ran");
+    lacks_a_tree(&project.path(""), &marker);
+    project.problems("vscode", None);
+    assert!(!marker.exists());
+    // The very question that is asked would run it.
+    project.git(&["ls-files", "--", ".env"]);
+    if !marker.exists() {
+        println!("skipped: this git fetches nothing to read an index");
+    }
+
+    // Nor does a name of a file come to stand in a command.
+    let project = Project::new();
+    assert!(project.git(&["init", "-q"]));
+    assert_eq!(project.run(&["vscode", "--url", CLOSED, "--write"]).code, 0);
+    let name = ".env.x;touch ran";
+    project.put(name, &format!("T={TOKEN}\n"));
+    assert!(project.git(&["add", "-f", name]));
+    let (_, checked) = project.check("vscode", None);
+    let problems = checked["problems"].as_array().unwrap().iter();
+    let tracked: Vec<&Value> = problems
+        .filter(|problem| problem["code"] == "tracked_secret")
+        .collect();
+    assert_eq!(tracked.len(), 1, "{checked}");
+    assert!(!text(&tracked[0]["todo"]).contains("touch"), "{checked}");
+}
+
+#[test]
 fn over_https_the_certificate_is_looked_at_before_the_token_is_sent() {
     let tls = Tls::new();
     tls.issue(&["localhost"]);
@@ -853,14 +934,16 @@ fn over_https_the_certificate_is_looked_at_before_the_token_is_sent() {
 
 /// Makes what looks like a token of a workspace.
 fn token_for(workspace: &str) -> String {
+    let claims = json!({"aud": workspace, "gen": 1, "iat": 1, "jti": "AAAAAAAAAAAAAAAAAAAAAA", "sub": "primary"});
+    jwt_of(claims)
+}
+
+/// Puts claims between the header and the signature of [`TOKEN`].
+fn jwt_of(claims: Value) -> String {
     use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-    let claims = json!({"aud": workspace, "gen": 1, "iat": 1, "jti": "x", "sub": "primary"});
-    let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    format!(
-        "{}.{}.c2lnbmF0dXJlLXNpZ25hdHVyZQ",
-        part(json!({"alg": "HS256"})),
-        part(claims)
-    )
+    let claims = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+    let parts: Vec<&str> = TOKEN.split('.').collect();
+    format!("{}.{claims}.{}", parts[0], parts[2])
 }
 
 const URL: &str = "https://agents.example.com/mcp/abcdefghijk";
@@ -868,7 +951,7 @@ const URL: &str = "https://agents.example.com/mcp/abcdefghijk";
 const CLOSED: &str = "http://127.0.0.1:1/mcp/abcdefghijk";
 const VARIABLE: &str = "WORKSPACE_TOKEN_DEMO";
 /// It is for a workspace "other".
-const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJhdWQiOiJvdGhlciIsImdlbiI6MSwiaWF0IjoxLCJqdGkiOiJ4Iiwic3ViIjoicHJpbWFyeSJ9.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
+const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6InE0dHl0aWMyIiwidHlwIjoid29ya3NwYWNlK2p3dCJ9.eyJhdWQiOiJvdGhlciIsImdlbiI6MSwiaWF0IjoxLCJqdGkiOiJBQUFBQUFBQUFBQUFBQUFBQUFBQUFBIiwic3ViIjoicHJpbWFyeSJ9.AdV1dT2VkS8RtXsa8hXcVU8jPlXKXwh1Mz1l3YcpPyU";
 
 /// Each client, its file, and all that stands in a new one.
 const CLIENTS: [(&str, &str, &str); 7] = [

@@ -79,6 +79,10 @@ fn an_old_copy_locks_just_the_workspaces_that_have_gone_on_since() {
     }
     let list = home.json(&["workspace", "list"]);
     assert_eq!(list["workspaces"][0]["archived"], false);
+    // What is found of its tokens is known to be this server's.
+    fs::write(home.path("leak"), &new).unwrap();
+    let report = home.json(&["scan", "leak"]);
+    assert_eq!(report["tokens"][0]["state"], "locked");
     server.stop(Signal::TERM);
 
     // The right one is put back: nothing was lost.

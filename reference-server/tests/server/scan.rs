@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    common::{Done, Home, Server, Workspace, text},
+    common::{Done, Home, Server, Workspace, lacks_a_tree, text},
     secrets::Detector,
 };
 
@@ -348,7 +348,7 @@ fn what_cannot_be_read_is_counted_and_what_is_no_file_is_left_alone() {
         report
     };
     // Nobody reads there without saying where.
-    let report = place.report(&["/proc/self/mem"], 0);
+    let report = place.report(&["/proc/self/mem"], 1);
     assert_eq!(report["unreadable_count"], 1);
     if File::open(&secret).is_ok() {
         println!("skipped: unreadable files, since this user reads everything");
@@ -356,6 +356,7 @@ fn what_cannot_be_read_is_counted_and_what_is_no_file_is_left_alone() {
     } else {
         let report = unreadable(1);
         assert!(text(&report["unreadable"][0]["path"]).ends_with("secret"));
+        assert_eq!(place.scan(&["tree", "--any"]).code, 1);
     }
 }
 
@@ -519,6 +520,100 @@ fn the_first_commit_is_named_and_configuration_runs_nothing() {
     assert_eq!(history[0]["commit"], *first);
     assert_eq!(history[0]["path"], "a");
     assert!(!marker.exists());
+    // Nor does what is missing have a program fetch it.
+    lacks_a_tree(&place.home.path("tree"), &marker);
+    // To make it so ran what else the configuration names.
+    let _ = fs::remove_file(&marker);
+    for how in ["--history", "--staged"] {
+        place.scan(&["tree", how]);
+        assert!(!marker.exists(), "{how}");
+    }
+}
+
+#[test]
+fn a_partial_clone_is_read_as_far_as_it_goes() {
+    let mut place = Place::new();
+    place.repository();
+    place.git(&["config", "uploadpack.allowFilter", "true"]);
+    place.write("gone", "1");
+    place.commit("one");
+    place.git(&["rm", "-q", "gone"]);
+    place.write("a", &place.workspace.secret);
+    let added = place.commit("two");
+    place.rotate();
+    let source = format!("file://{}", place.home.path("tree").display());
+    for filter in ["blob:none", "tree:0"] {
+        let filtered = format!("--filter={filter}");
+        let clone = filter.replace(':', "-");
+        let arguments = ["clone", "-q", &filtered, &source, &clone];
+        let cloned = git(&place.home.path(""), &arguments);
+        assert_eq!(cloned.code, 0, "{}", cloned.stderr);
+        let report = place.report(&[&clone, "--history"], 0);
+        assert!(report["history"]["missing"].as_u64().unwrap() > 0);
+        assert_eq!(report["history"].get("problem"), None);
+        let places = report["tokens"][0]["places"].as_array().unwrap();
+        let found = places.iter().find(|place| place["in"] == "history");
+        assert_eq!(found.unwrap()["commit"], *added, "{filter}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_history_takes_nothing_from_the_report() {
+    let mut place = Place::new();
+    place.repository();
+    place.write("a", "1");
+    place.commit("one");
+    // Not a hole, as in a partial clone, but rubbish.
+    let object = place.git(&["rev-parse", "HEAD^{tree}"]).stdout;
+    let (folder, file) = object.trim().split_at(2);
+    let path = place.home.path("tree/.git/objects").join(folder).join(file);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "rubbish").unwrap();
+    let old = place.rotate();
+    place.write("b", old);
+    let report = place.report(&["tree", "--history"], 1);
+    assert_eq!(states(&report), ["ended"]);
+    assert!(report["history"]["problem"].is_string(), "{report}");
+    let done = place.scan(&["tree", "--history"]);
+    assert!(done.stdout.contains("tree/b:1"), "{}", done.stdout);
+    assert!(done.stderr.contains("history could"), "{}", done.stderr);
+}
+
+#[test]
+fn who_was_to_be_asked_and_does_not_answer_fails_the_scan() {
+    let place = Place::new();
+    place.write("a", &place.workspace.secret);
+    let Place { home, server, .. } = &place;
+    // The process that holds the directory answers nobody.
+    fs::remove_file(home.data_dir().join("control.sock")).unwrap();
+    for how in [&[][..], &["--data-dir", "data"], &["--revoke"]] {
+        let done = place.scan(&[&["tree"], how].concat());
+        assert_eq!(done.code, 1, "{}", done.stderr);
+    }
+    assert!(server.admits(&place.workspace.id, &place.workspace.secret));
+}
+
+#[test]
+fn a_directory_that_what_is_scanned_may_have_brought_along_is_not_asked() {
+    let place = Place::new();
+    place.write("a", &place.workspace.secret);
+    let report = place.report(&["tree"], 1);
+    assert_eq!(states(&report), ["live"]);
+    // Around the data directory, which nobody named.
+    let report = place.report(&["."], 0);
+    assert_eq!(states(&report), ["unknown"]);
+    let problem = text(&report["tokens"][0]["problem"]);
+    assert!(problem.contains("--data-dir"), "{problem}");
+    assert_eq!(place.scan(&[".", "--revoke"]).code, 2);
+    assert_eq!(place.scan(&[".", "--data-dir", "data"]).code, 1);
+    assert!(
+        place
+            .server
+            .admits(&place.workspace.id, &place.workspace.secret)
+    );
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(place.home.data_dir(), open).unwrap();
+    assert_eq!(states(&place.report(&["tree"], 0)), ["unknown"]);
 }
 
 #[test]

@@ -5,17 +5,18 @@ use std::env;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::Value;
+use tower_workspace_token::jwt::{TokenLook, UncheckedClaims};
 
 use super::{
     Asked, address, git, lines,
     live::{self, Answer},
-    not_an_address, printable, shape,
+    not_an_address, printable,
 };
 use crate::{
-    actions,
     cli::output::Output,
     clients::{Found, McpUrl, entry_name},
     error::{AppError, ErrorCode},
+    scan::Finder,
     text::counted,
 };
 
@@ -57,7 +58,7 @@ impl Asked<'_> {
             problems: Vec::new(),
         };
         if let Some(text) = self.text(&mut checked.problems)? {
-            let is_literal = shape::holds_token(&text);
+            let is_literal = holds_token(&text);
             if is_literal {
                 checked.problems.push(self.literal_token());
             }
@@ -296,20 +297,21 @@ impl Asked<'_> {
                 format!("{variable} holds a placeholder, and no token"),
             );
         }
-        if !shape::is_token(text) {
+        // The address may be of anybody's choosing, and an environment holds tokens of many.
+        let Some(claims) = claims_of_workspace_token(text) else {
             return wrong(
                 "not_a_token",
-                format!("{variable} holds something that is no token"),
+                format!("{variable} holds something that is no workspace token: it was not sent"),
             );
-        }
-        let audience = actions::audience(text);
-        if let (Some(audience), Some(url)) = (audience, url)
-            && audience != url.workspace().as_str()
-        {
-            let audience = printable::line(&audience);
+        };
+        let url = url?;
+        if claims.workspace != *url.workspace() {
             return wrong(
                 "other_workspace",
-                format!("{variable} holds a token of another workspace, {audience}"),
+                format!(
+                    "{variable} holds a token of another workspace, {}: it was not sent",
+                    claims.workspace
+                ),
             );
         }
         Some(value)
@@ -390,11 +392,16 @@ impl Asked<'_> {
         for file in &tracked {
             let is_config = config == Some(file.as_str());
             if is_config || file == ".env" || self.holds_token(file) {
-                let file = printable::line(file);
+                let shown = printable::line(file);
+                let untrack = match is_plain(file) {
+                    true => format!("`git rm --cached -- {file}`"),
+                    // What people copy into a shell is of their own choosing, not of the project's.
+                    false => "take it out with `git rm --cached`".to_owned(),
+                };
                 problems.push(Problem {
                     code: "tracked_secret",
-                    message: format!("git tracks {file}, which holds a token or is meant to"),
-                    todo: format!("`git rm --cached {file}`, commit, and regenerate the token (`wst token rotate`): the history keeps it"),
+                    message: format!("git tracks {shown}, which holds a token or is meant to"),
+                    todo: format!("{untrack}, commit, and regenerate the token (`wst token rotate`): the history keeps it"),
                 });
             }
         }
@@ -419,7 +426,7 @@ impl Asked<'_> {
 
     fn holds_token(&self, file: &str) -> bool {
         let text = self.secret_text(file);
-        text.is_some_and(|text| shape::holds_token(text.expose_secret()))
+        text.is_some_and(|text| holds_token(text.expose_secret()))
     }
 
     /// Reads a file in which a token may lie. A folder of that name is nobody's mistake.
@@ -450,6 +457,25 @@ impl Asked<'_> {
         };
         format!("wst connect {} {whose} --write", self.client.key)
     }
+}
+
+/// Reads what a workspace token says of itself; anything else is `None`, other kinds of tokens included.
+fn claims_of_workspace_token(text: &str) -> Option<UncheckedClaims> {
+    let mut looks = TokenLook::all().filter(TokenLook::is_long_lived);
+    looks.find_map(|look| look.unchecked_claims(text.as_bytes()))
+}
+
+/// Returns whether there is a token in `text`.
+fn holds_token(text: &str) -> bool {
+    let mut holds = false;
+    Finder::new().read_short(text.as_bytes(), |found| holds |= found.is_whole);
+    holds
+}
+
+/// Returns whether a shell takes the name for nothing but a name.
+fn is_plain(file: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
+    file.bytes().all(is_plain)
 }
 
 fn push_once(problems: &mut Vec<Problem>, problem: Problem) {

@@ -1,9 +1,6 @@
 //! What git knows of a project's files, asked of git itself.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{path::Path, process::Command};
 
 /// Returns those of `files` that git tracks in `folder`, or `None` where there is no repository, or no git.
 pub(super) fn tracked(folder: &Path, files: &[&str]) -> Option<Vec<String>> {
@@ -31,16 +28,9 @@ pub(super) fn ignores(folder: &Path, file: &str) -> Option<bool> {
     }
 }
 
-/// A project's own configuration can name programs that git runs: none of them is wanted here.
 fn git(folder: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.arg("-C")
-        .arg(folder)
-        .args(["-c", "core.fsmonitor=false"])
-        .args(["-c", "core.hooksPath=/dev/null"])
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_LITERAL_PATHSPECS", "0")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
+    let mut git = crate::git::command(folder);
+    crate::git::forget_variables(&mut git);
+    git.env("GIT_LITERAL_PATHSPECS", "0");
     git
 }

@@ -7,7 +7,6 @@ mod git;
 mod lines;
 mod live;
 mod project;
-mod shape;
 
 use serde::Serialize;
 use tower_workspace_token::id::TokenName;
@@ -83,6 +82,9 @@ pub(super) fn connect(
             client.name
         )));
     }
+    // Whatever is done, what was given is said, and it may be a token.
+    let given = options.variable.as_deref();
+    given.map(variable).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -257,7 +259,7 @@ impl Asked<'_> {
             self.options.name.parse().map_err(|_| {
                 AppError::invalid("the name of a token is 1 to 63 of a-z, 0-9 and -")
             })?;
-        let given = self.options.variable.as_deref().map(variable).transpose()?;
+        let given = self.options.variable.clone();
         if let Some(text) = &self.options.url {
             let url: McpUrl = text.parse().map_err(not_an_address)?;
             let chosen = match given {
@@ -377,9 +379,9 @@ fn the_only(mut workspaces: Vec<WorkspaceLine>) -> Result<String, AppError> {
 }
 
 /// Takes the name of a variable; whatever else it is, is not repeated.
-fn variable(name: &str) -> Result<String, AppError> {
+fn variable(name: &str) -> Result<(), AppError> {
     match is_variable(name) {
-        true => Ok(name.to_owned()),
+        true => Ok(()),
         false => Err(AppError::usage(
             "--variable takes the name of a variable, of letters, digits and _, and never a token",
         )),
