@@ -273,8 +273,9 @@ impl TokenAuthorityBuilder {
     /// rotation.
     ///
     /// # Security
-    /// With [`Profile::SignatureDigest`], nobody reads a token out of the database, whatever keys they have. A check
-    /// takes as long, and proves as much: the MAC covers the whole token, and the digest the MAC.
+    /// With [`Profile::SignatureDigest`], nobody reads a workspace token out of the database, whatever keys they have;
+    /// with both key rings and the row, they can make access tokens, each for an hour at most, until it is rotated. A
+    /// check takes as long, and proves as much: the MAC covers the whole token, and the digest the MAC.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self

@@ -9,6 +9,8 @@ pub enum Profile {
     Token,
     /// The SHA-256 of the token's signature and the id of the key that made it (profile 2): whoever has the
     /// sealing key, the database and even the signing key cannot tell the token from it.
+    ///
+    /// With all three they can make access tokens from it, each for an hour at most, until the token is rotated.
     SignatureDigest,
 }
 

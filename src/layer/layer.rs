@@ -143,10 +143,13 @@ impl WorkspaceTokenLayer {
     }
 
     /// Names the page `uri` that tells people how they come by a token that works: at the end of the sentence of
-    /// each 401, and as the `error_uri` of its challenge (RFC 6750 §3). None by default.
+    /// each 401, and as the `error_uri` of a challenge (RFC 6750 §3). None by default.
+    ///
+    /// An `error_uri` comes with an error code: also with the 400 to a doubled credential, and not with the 401 to a
+    /// request that carried none.
     ///
     /// # Panics
-    /// If `uri` is not an absolute `http` or `https` URI of letters, digits and `-._~:/?#&=%+@`.
+    /// If `uri` is not an absolute `http` or `https` URI of letters, digits and `-._~:/?#&=%+@[]`.
     pub fn with_help(self, uri: &'static str) -> Self {
         let is_plain =
             |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#&=%+@[]".contains(&byte);

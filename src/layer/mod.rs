@@ -44,6 +44,10 @@
 //! [`SessionLayer`](crate::session::SessionLayer) → your service. Without the outermost one, whatever
 //! stands before the token layer sees the credential; what stands behind it never does.
 //!
+//! # Runtime
+//! The end of what an access token has begun is told by a timer: that takes a Tokio runtime with its time enabled, or
+//! the future panics. Outside of a Tokio runtime the next poll finds out.
+//!
 //! # gRPC
 //! Clients of gRPC read the outcome of a call from `grpc-status` and not from the status of HTTP:
 //! [`grpc`] has the response to rejected calls, and says how open streams end.
