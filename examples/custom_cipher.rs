@@ -328,14 +328,21 @@ impl Hsm {
         answer
     }
 
-    /// Opens a session, and logs in if no other session of this process has.
+    /// Opens a session for work with keys.
     fn session(&self) -> Result<Session, CipherError> {
         if self.is_pin_refused.load(Ordering::Relaxed) {
             return Err(CipherError::with_source("the module has refused the PIN"));
         }
         let session = self.pkcs11.open_ro_session(self.slot).map_err(failed)?;
+        self.log_in(&session).map_err(failed)?;
+        Ok(session)
+    }
+
+    /// Logs in if no other session of this process has. Each session asks: the login ends with the last one that is
+    /// closed, be it for a failure.
+    fn log_in(&self, session: &Session) -> Result<(), HsmError> {
         match session.login(UserType::User, Some(&self.pin)) {
-            Ok(()) | Err(HsmError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
+            Ok(()) | Err(HsmError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(error) => {
                 if matches!(
                     error,
@@ -343,7 +350,7 @@ impl Hsm {
                 ) {
                     self.is_pin_refused.store(true, Ordering::Relaxed);
                 }
-                Err(failed(error))
+                Err(error)
             }
         }
     }
@@ -351,6 +358,7 @@ impl Hsm {
     /// Makes a seal key in the module, which is all that it is ever used for.
     fn generate_key(&self) -> Result<KeyId, HsmError> {
         let session = self.pkcs11.open_rw_session(self.slot)?;
+        self.log_in(&session)?;
         let mut digest = [0; 5];
         session.generate_random_slice(&mut digest)?;
         let id = KeyId::from_digest(&digest);
@@ -378,6 +386,7 @@ impl Hsm {
     /// Returns the ids of all seal keys in the module.
     fn key_ids(&self) -> Result<Vec<KeyId>, HsmError> {
         let session = self.pkcs11.open_ro_session(self.slot)?;
+        self.log_in(&session)?;
         let template = [
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::Token(true),
@@ -592,6 +601,7 @@ mod check {
 
     fn destroy(hsm: &Hsm, id: KeyId) -> Checked {
         let session = hsm.pkcs11.open_rw_session(hsm.slot)?;
+        hsm.log_in(&session)?;
         Ok(session.destroy_object(find_key(&session, id)?)?)
     }
 
@@ -651,6 +661,7 @@ mod check {
         let sealed = cipher.seal(&context()?, b"a token").await?;
         let twin = |id: KeyId| -> Checked {
             let session = hsm.pkcs11.open_rw_session(hsm.slot)?;
+            hsm.log_in(&session)?;
             let template = [
                 Attribute::Class(ObjectClass::SECRET_KEY),
                 Attribute::ValueLen(32.into()),
@@ -670,6 +681,7 @@ mod check {
         assert!(cipher.seal(&context()?, b"a token").await.is_err());
 
         let session = hsm.pkcs11.open_rw_session(hsm.slot)?;
+        hsm.log_in(&session)?;
         let template = [Attribute::Id(id.as_str().as_bytes().to_vec())];
         for key in session.find_objects(&template)? {
             session.destroy_object(key)?;
