@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // --- what is added to the app ---
     let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate()?).build()?;
-    let workspace_of = PathTemplate::new("/w/{workspace}/notes");
+    let workspace_of = PathTemplate::new("/w/{workspace}/*");
     let app = app.layer(WorkspaceTokenLayer::new(authority.clone(), workspace_of));
     // --- and that is all ---
 

@@ -15,7 +15,7 @@
 //!
 //! // What an app gains:
 //! let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate()?).build()?;
-//! let workspace_of = PathTemplate::new("/w/{workspace}/notes");
+//! let workspace_of = PathTemplate::new("/w/{workspace}/*");
 //! let app = app.layer(WorkspaceTokenLayer::new(authority.clone(), workspace_of));
 //! # let _: Router = app;
 //! # Ok(())

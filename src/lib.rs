@@ -55,7 +55,8 @@
 //! - `session`: `SessionLayer`.
 //! - `serve`: an accept loop for any tower service: header timeout, `TCP_NODELAY`, graceful stop.
 //! - `warp`: filters for warp, and `serve`.
-//! - `tracing`: a log line for each rejection, without secrets.
+//! - `tracing`: a line for each rejection with its kind and status, without secrets, at level DEBUG: show it with
+//!   `RUST_LOG=tower_workspace_token=debug`.
 //! - `test-util`: for tests: of a store or a cipher of your own, its conformance suite; of your application, `testing`,
 //!   with a clock that is moved by hand, bad credentials of every kind, and an audit of its routes.
 //! - `full`: all but `test-util`.

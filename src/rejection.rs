@@ -3,6 +3,10 @@
 //! A [`Rejection`] has two faces. Its [`kind`](Rejection::kind) and source are for operators: logs and
 //! the response's extensions. What the client reads is chosen from few sentences, and for a bad
 //! credential it is one and the same whatever is wrong with it.
+//!
+//! # What is logged
+//! With the feature `tracing`, one line for each at level DEBUG:
+//! `request turned away kind=InvalidToken(Superseded) status=401`. Nothing of the credential is in it.
 
 use std::{borrow::Cow, error, fmt};
 

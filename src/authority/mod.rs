@@ -69,7 +69,7 @@ pub struct TokenAuthority {
 /// ```
 /// use tower_workspace_token::{
 ///     Keys,
-///     cipher::{KeyRing, SealKey, secrecy::SecretBox},
+///     cipher::{KeyRing, SealKey, secrecy::{SecretBox, zeroize::Zeroizing}},
 ///     jwt::SigningKey,
 /// };
 ///
@@ -77,9 +77,9 @@ pub struct TokenAuthority {
 /// # let folder = std::env::temp_dir().join(format!("keys-{}", std::process::id()));
 /// # std::fs::create_dir_all(&folder)?;
 /// # for name in ["signing", "sealing"] { std::fs::write(folder.join(name), [name.len() as u8; 32])?; }
-/// // Made once, with `head -c 32 /dev/urandom`.
+/// // Made once: umask 077; for ring in signing sealing; do head -c 32 /dev/urandom > $ring; done
 /// let read = |name: &str| -> Result<SecretBox<[u8; 32]>, Box<dyn std::error::Error>> {
-///     let bytes = zeroize::Zeroizing::new(std::fs::read(folder.join(name))?);
+///     let bytes = Zeroizing::new(std::fs::read(folder.join(name))?);
 ///     let bytes = <&[u8; 32]>::try_from(&bytes[..])?;
 ///     Ok(SecretBox::init_with_mut(|key: &mut [u8; 32]| key.copy_from_slice(bytes)))
 /// };
@@ -93,7 +93,8 @@ pub struct TokenAuthority {
 /// ```
 /// With other keys than those it was issued under, every token is refused: compare
 /// [`TokenAuthority::signing_key_ids`] and [`TokenAuthority::sealing_key_id`] with what you noted when the
-/// database was made.
+/// database was made; or ask [`TokenAuthority::token_keys`] of a live token, which fails, or names no signing key,
+/// where the keys are not those of the database.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// The keys that tokens are signed with.

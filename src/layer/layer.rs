@@ -164,7 +164,30 @@ impl WorkspaceTokenLayer {
     /// Answers rejected requests with what `respond` makes, in place of a JSON-RPC error.
     ///
     /// A 401, and a 400 about the credential, gets its `WWW-Authenticate` afterwards if it has none, and the
-    /// [`Rejection`] goes into the response's extensions.
+    /// [`Rejection`] goes into the response's extensions. Status, `Content-Type` and `Cache-Control: no-store` are yours to
+    /// set:
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{HeaderValue, Response, header::{CACHE_CONTROL, CONTENT_TYPE}};
+    /// # use tower_workspace_token::{Keys, MemoryStore, PathTemplate, TokenAuthority, WorkspaceTokenLayer};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let authority = TokenAuthority::builder(MemoryStore::new(), Keys::generate()?).build()?;
+    ///
+    /// let layer = WorkspaceTokenLayer::new(authority, PathTemplate::new("/w/{workspace}/*"))
+    ///     .with_rejection_response(|rejection| {
+    ///         // No sentence holds what JSON would have to escape.
+    ///         let body = format!(r#"{{"error":"{}"}}"#, rejection.message());
+    ///         let mut response = Response::new(Bytes::from(body));
+    ///         *response.status_mut() = rejection.status();
+    ///         let headers = response.headers_mut();
+    ///         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    ///         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    ///         response
+    ///     });
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_rejection_response(
         self,
         respond: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,

@@ -230,7 +230,7 @@ impl WorkspaceResolver for HostLabel {
 
 impl PathTemplate {
     /// Resolves paths of the shape of `template`: literal text around one `{workspace}` segment, and,
-    /// if it ends in `/*`, anything behind.
+    /// if it ends in `/*`, anything behind, nothing included: `/w/{workspace}/*` takes `/w/acme` too.
     ///
     /// The whole path has to match. It is compared undecoded, so a path with a percent-escape where the template has text never does.
     ///
