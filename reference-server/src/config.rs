@@ -192,6 +192,14 @@ pub(crate) struct SettingLine {
     pub(crate) origin: Origin,
 }
 
+impl Settings {
+    /// Returns where the data directory was named.
+    pub(crate) fn data_dir_origin(&self) -> Origin {
+        let line = self.lines.iter().find(|line| line.name == "data_dir");
+        line.map_or(Origin::Default, |line| line.origin)
+    }
+}
+
 /// Where the value of an option comes from, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -62,16 +62,14 @@ fn place(settings: &Settings) -> Result<Place, AppError> {
     match DataDir::open(&settings.data_dir) {
         Ok(data_dir) => Ok(Place::DataDir(data_dir.path().to_owned())),
         // Whoever names one means that one.
-        Err(error) if error.code() == ErrorCode::NoDataDir && !is_named(settings) => {
+        Err(error)
+            if error.code() == ErrorCode::NoDataDir
+                && settings.data_dir_origin() != Origin::CommandLine =>
+        {
             Ok(Place::Temporary)
         }
         Err(error) => Err(error),
     }
-}
-
-fn is_named(settings: &Settings) -> bool {
-    let mut lines = settings.lines.iter();
-    lines.any(|line| line.name == "data_dir" && line.origin == Origin::CommandLine)
 }
 
 fn announce(output: Output, place: &Place) {

@@ -9,7 +9,7 @@ use crate::{
     actions::{Health, KeyCheck, ServerCheck, ServerHealth, ServerProbe, ServerProbed},
     addresses::PublicUrl,
     client::{Address, HttpClient, Trust},
-    config::{GlobalOptions, Origin, ServerOptions, SettingLine, Settings},
+    config::{GlobalOptions, Origin, ServerOptions, Settings},
     data_dir::DataDir,
     doctor::{
         Check, CheckState, files, inside,
@@ -78,7 +78,10 @@ async fn look(settings: &Settings, options: DoctorOptions) -> Result<Vec<Check>,
             server.look(&data_dir, &mut checks).await;
         }
         // Whoever names one means that one.
-        Err(error) if error.code() == ErrorCode::NoDataDir && !is_named(&settings.lines) => {
+        Err(error)
+            if error.code() == ErrorCode::NoDataDir
+                && settings.data_dir_origin() == Origin::Default =>
+        {
             match (&url, &options.public_url) {
                 (None, None) => {
                     return Err(error.with_hint("on another machine, `wst doctor --url MCP_URL`"));
@@ -220,11 +223,6 @@ impl Server<'_> {
         }
         Ok(())
     }
-}
-
-fn is_named(lines: &[SettingLine]) -> bool {
-    let mut lines = lines.iter();
-    lines.any(|line| line.name == "data_dir" && line.origin != Origin::Default)
 }
 
 /// Takes plain http as well: no token is sent.

@@ -127,8 +127,7 @@ impl TokenSource {
         if token.is_empty() {
             return Err(failed(format!("{self} is empty: {PUT}")));
         }
-        let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if token.len() > MAX_TOKEN_LENGTH || !token.bytes().all(is_of_token) {
+        if !may_be_token(token) {
             let problem = format!("{self} holds something else than a workspace token: {PUT}");
             return Err(failed(problem));
         }
@@ -184,13 +183,15 @@ async fn of_command(command: &str) -> Result<Zeroizing<String>, AppError> {
 /// Reads the answer to an exchange. Nothing is printed of one that is none.
 fn access_token(body: &[u8]) -> Option<&str> {
     let exchanged: Exchanged<'_> = serde_json::from_slice(body).ok()?;
-    let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let access = exchanged.access_token;
-    let is_token = !access.is_empty()
-        && access.len() <= MAX_TOKEN_LENGTH
-        && access.bytes().all(is_of_token)
-        && exchanged.token_type.eq_ignore_ascii_case("Bearer");
+    let is_token = may_be_token(access) && exchanged.token_type.eq_ignore_ascii_case("Bearer");
     is_token.then_some(access)
+}
+
+/// Returns whether a token may be written like this: nothing that ends a header, a line or a text of JSON is in it.
+fn may_be_token(text: &str) -> bool {
+    let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=MAX_TOKEN_LENGTH).contains(&text.len()) && text.bytes().all(is_of_token)
 }
 
 fn unanswered(address: &Address, error: ClientError) -> AppError {

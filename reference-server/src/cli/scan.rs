@@ -163,7 +163,7 @@ fn whom_to_ask<'a>(settings: &'a Settings, options: &ScanOptions) -> Result<Serv
         // A commit waits, and a token does not belong in it whatever it is good for.
         return Ok(Server::None);
     }
-    let is_named = is_named(settings);
+    let is_named = settings.data_dir_origin() != Origin::Default;
     match DataDir::open(&settings.data_dir) {
         Ok(_) if is_named || is_ours(&settings.data_dir, &options.path) => Ok(Server::At(settings)),
         Ok(_) if options.revoke => Err(AppError::usage(
@@ -192,11 +192,6 @@ fn is_ours(data_dir: &Path, scanned: &Path) -> bool {
     let is_private = fs::metadata(&data_dir)
         .is_ok_and(|found| found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0);
     is_private && (is_stdin || !is_inside())
-}
-
-fn is_named(settings: &Settings) -> bool {
-    let mut lines = settings.lines.iter();
-    lines.any(|line| line.name == "data_dir" && line.origin != Origin::Default)
 }
 
 fn look(options: &ScanOptions) -> Result<Looked, AppError> {
@@ -267,7 +262,7 @@ impl Report {
         let runner = match Runner::find(&settings.data_dir, &settings.keys).await {
             Ok(runner) => runner,
             // A directory that merely lies here may be somebody else's.
-            Err(error) if !is_named(settings) && !options.revoke => {
+            Err(error) if settings.data_dir_origin() == Origin::Default && !options.revoke => {
                 self.doubt(&error.to_string());
                 return Ok(());
             }
