@@ -220,8 +220,14 @@ fn a_check_names_the_tokens_that_lack_a_key() {
     );
     // A row that says it is sealed with the key and does not open.
     let connection = rusqlite::Connection::open(home.database()).unwrap();
-    let spoil = "UPDATE wst_slots SET sealed = CAST(substr(sealed, 1, length(sealed) - 1) || x'00' AS BLOB)";
-    connection.execute(spoil, []).unwrap();
+    let sealed = |row: &rusqlite::Row<'_>| row.get(0);
+    let mut sealed: Vec<u8> = connection
+        .query_row("SELECT sealed FROM wst_slots", [], sealed)
+        .unwrap();
+    *sealed.last_mut().unwrap() ^= 1;
+    connection
+        .execute("UPDATE wst_slots SET sealed = ?1", [&sealed])
+        .unwrap();
     drop(connection);
     let done = home.run(&["key", "check"]);
     assert_eq!(done.code, 1, "{done:?}");
