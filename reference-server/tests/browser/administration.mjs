@@ -85,8 +85,8 @@ export const checks = {
     );
     mkdirSync(other.dataDir, { recursive: true, mode: 0o700 });
     copyFileSync(`${server.dataDir}/workspaces.keys`, `${other.dataDir}/workspaces.keys`);
+    ada.losesTheServer();
     await server.stop();
-    ada.tolerates(/net::ERR_|SSE|Failed to fetch|network error/i);
     await other.text(['restore', kept, '--keep-tokens']);
     await other.start();
     const client = await world.wireClient(made.mcp_url.replace(server.url, other.url), made.secret);

@@ -54,8 +54,12 @@ export class Visitor {
     return this;
   }
 
-  tolerates(what) {
-    this.tolerated.push(what);
+  /**
+   * Says that the server is about to be stopped: what the browser complains of then is so.
+   * To be said before the stop, for the browser may complain before the process has ended.
+   */
+  losesTheServer() {
+    this.tolerated.push(/net::ERR_|SSE|Failed to fetch|network error/i);
   }
 
   async go(path) {
