@@ -44,7 +44,8 @@
     feature = "session",
     doc = "- [`session`]: session tokens as `Mcp-Session-Id`."
 )]
-//! - [`store`]: where slots are kept. [`MemoryStore`] is here; SQLite is `tower-workspace-token-sqlite`.
+//! - [`store`]: where slots are kept. [`MemoryStore`] is here; SQLite is `tower-workspace-token-sqlite`,
+//!   PostgreSQL `tower-workspace-token-postgres`.
 //! - [`cipher`]: how tokens are sealed at rest, and key rings. [`jwt`]: how they are signed.
 //! - [`rejection`]: what a request that is turned away gets to read, and what the log does.
 //! - [`manual`]: threats, keys, rotation, query tokens, defaults and why, testing.

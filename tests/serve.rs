@@ -439,6 +439,40 @@ async fn a_stop_closes_unused_and_idle_connections_at_once_and_refuses_new_ones(
 }
 
 #[tokio::test]
+async fn a_request_that_is_on_its_way_at_the_stop_is_answered_within_the_idle_grace() {
+    let grace = Duration::from_millis(500);
+    let server = Server::start_with(hello(), |server| server.with_idle_grace(grace)).await;
+    let address = server.address;
+    let (mut unused, mut silent) = (server.connect().await, server.connect().await);
+    let mut idle = server.send(&get_request("/")).await;
+    read_until(&mut idle, "hello").await;
+    let stopping = tokio::spawn(server.stop());
+    // The listener is closed, so the stop has begun.
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for stream in [&mut unused, &mut idle] {
+        stream.write_all(get_request("/").as_bytes()).await.unwrap();
+        let answer = read_to_end(stream).await.unwrap();
+        assert!(answer.ends_with("hello"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    assert_eq!(read_to_end(&mut silent).await.unwrap(), "");
+    let took = stopping.await.unwrap();
+    assert!(took >= grace && took < 2 * grace, "it took {took:?}");
+}
+
+#[tokio::test]
+async fn the_idle_grace_is_no_matter_of_http_2() {
+    let grace = Duration::from_secs(3);
+    let server = Server::start_with(hello(), |server| server.with_idle_grace(grace)).await;
+    let response = http2_get(&server).await;
+    response.into_body().collect().await.unwrap();
+    let took = server.stop().await;
+    assert!(took < Duration::from_secs(1), "it took {took:?}");
+}
+
+#[tokio::test]
 async fn a_client_that_never_reads_does_not_hold_the_stop_beyond_the_grace() {
     let flood = || async {
         let chunk = Ok::<_, Infallible>(Bytes::from(vec![b'x'; 1 << 16]));

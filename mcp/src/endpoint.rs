@@ -26,6 +26,7 @@ use crate::{
     ClientPresence, McpBody, Protocol, answer,
     body::NotRead,
     handler::Leased,
+    initialize,
     message::{Envelope, Message, PROTOCOL_VERSION},
     observer::{Observation, ObservedRequest, Observer},
 };
@@ -85,6 +86,10 @@ impl<H: ServerHandler> Service<Request<Posted>> for Endpoint<H> {
 impl<H: ServerHandler> Answering<H> {
     async fn answer(&self, request: Request<Posted>) -> Response<McpBody> {
         let (parts, Posted { message, bytes }) = request.into_parts();
+        // Looked at again if rmcp cannot read it. `Bytes` are shared, and not copied.
+        let initialize = (message.envelope())
+            .is_some_and(|envelope| envelope.is("initialize"))
+            .then(|| bytes.clone());
         let mut request = Request::from_parts(parts, Full::new(bytes));
         let observation = self.observe(&request, &message);
         let asked = Asked::of(&request);
@@ -107,7 +112,7 @@ impl<H: ServerHandler> Answering<H> {
             response = self.rmcp.handle(request) => response.map(McpBody::of_rmcp),
         };
         if response.status().is_client_error() || response.status().is_server_error() {
-            response = explain(response, &message, &asked);
+            response = explain(response, &message, &asked, initialize.as_deref());
         } else if let Some(id) = message.id()
             && is_event_stream(response.headers())
         {
@@ -188,11 +193,28 @@ impl Asked {
 }
 
 /// Puts a JSON-RPC error with advice in the place of an answer in plain text.
-fn explain(response: Response<McpBody>, message: &Message, asked: &Asked) -> Response<McpBody> {
+///
+/// `initialize` is the body, if it is one.
+fn explain(
+    response: Response<McpBody>,
+    message: &Message,
+    asked: &Asked,
+    initialize: Option<&[u8]>,
+) -> Response<McpBody> {
     if response.headers().get(CONTENT_TYPE).is_some_and(is_json) {
         return response;
     }
     let (mut status, id) = (response.status(), message.id());
+    if status == StatusCode::BAD_REQUEST
+        && !asked.has_session
+        && let Some(body) = initialize
+    {
+        let error = match id {
+            Some(_) => initialize::unreadable(body),
+            None => initialize::without_id(),
+        };
+        return answer::error(status, id, &error);
+    }
     let error = match status {
         StatusCode::NOT_FOUND => return answer::unknown_session(),
         StatusCode::BAD_REQUEST if !asked.knows_version => answer::unknown_version(),

@@ -73,6 +73,7 @@ mod context;
 mod endpoint;
 mod future;
 mod handler;
+mod initialize;
 mod message;
 mod observer;
 mod presence;

@@ -113,6 +113,37 @@ async fn a_missing_session_is_a_400_with_advice() {
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
 }
 
+/// rmcp takes it for a call of another name, and asks for the session that it would have opened.
+#[tokio::test]
+async fn an_initialize_that_cannot_be_read_is_told_what_is_wrong() {
+    for protocol in [Protocol::Dual, Protocol::Legacy] {
+        let app = App::with(|service| service.with_protocol(protocol)).await;
+        for (member, value, expected) in [
+            ("protocolVersion", json!(7), "protocolVersion is no string"),
+            ("capabilities", json!(null), "capabilities is no object"),
+            ("clientInfo", json!({ "name": "t" }), "clientInfo.version"),
+        ] {
+            let mut message = initialize_message("test");
+            message["params"][member] = value;
+            let response = app.post(&[], &message).await;
+            assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{member}");
+            assert!(response.headers().get("mcp-session-id").is_none());
+            let answer = answer(response).await;
+            assert_eq!(answer["id"], message["id"]);
+            assert_eq!(answer["error"]["code"], -32602, "{member}");
+            let said = answer["error"]["message"].as_str().unwrap();
+            assert!(said.contains(expected), "{said}");
+            assert!(!said.contains("Mcp-Session-Id"), "{said}");
+        }
+        let mut notification = initialize_message("test");
+        notification.as_object_mut().unwrap().remove("id");
+        let answer = answer(app.post(&[], &notification).await).await;
+        assert_eq!(answer["error"]["code"], -32600);
+        let said = answer["error"]["message"].as_str().unwrap();
+        assert!(said.contains("has no id"), "{said}");
+    }
+}
+
 /// rmcp would serve it by itself, as it does those of the era without sessions.
 #[tokio::test]
 async fn a_call_that_says_all_of_itself_is_in_no_session_either() {

@@ -20,6 +20,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How many sweeps there are for one flush of last uses.
 const SWEEPS_PER_FLUSH: u32 = 5;
 
+/// How many uses a store is told of at once: whatever else is written waits for them no longer than that many take,
+/// and those of a hundred thousand tokens may take longer than a store gives a statement.
+const USES_AT_ONCE: usize = 1000;
+
 impl Inner {
     /// Starts the background tasks, once.
     pub(crate) fn start_housekeeping(self: &Arc<Self>) {
@@ -60,9 +64,9 @@ impl Inner {
             .memory
             .slots
             .collect(|slot| slot.take_used().then_some((slot.key, now)));
-        if !used.is_empty() {
+        for part in used.chunks(USES_AT_ONCE) {
             // What is lost here is the time of a last use, which the next use sets again.
-            let _ = self.store.touch(&used).await;
+            let _ = self.store.touch(part).await;
         }
     }
 
@@ -70,11 +74,7 @@ impl Inner {
     /// Returns whether all could be read.
     async fn poll_watched(&self) -> bool {
         let mut all = true;
-        let watched = self
-            .memory
-            .slots
-            .collect(|slot| slot.cell().is_watched().then_some(slot));
-        for slot in watched {
+        for slot in self.memory.slots.in_use() {
             match self.store.get(&slot.key).await {
                 Ok(Some(record)) => {
                     slot.cell().observe(record.generation.number());
@@ -119,6 +119,85 @@ async fn poll_store(authority: Weak<Inner>, mut resyncs: u64, interval: Duration
         let seen = inner.memory.slots.resyncs();
         if (seen != resyncs || inner.is_silent()) && inner.poll_watched().await {
             resyncs = seen;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{
+        authority::{Keys, TokenAuthority},
+        clock::Timestamp,
+        id::{Generation, Revision, SlotKey, TokenName, WorkspaceId},
+        store::{ChangeObserver, HistoryEvent, MemoryStore, StoreError, TokenRecord, TokenStore},
+        token::PresentedToken,
+    };
+
+    #[tokio::test]
+    async fn a_store_is_told_of_many_uses_in_parts() {
+        let store = Told::default();
+        let keys = Keys::generate().unwrap();
+        let authority = TokenAuthority::builder(store.clone(), keys)
+            .build()
+            .unwrap();
+        let used = 2 * USES_AT_ONCE + 1;
+        for number in 0..used {
+            let workspace = format!("w{number}").parse().unwrap();
+            let issued = authority.issue(&workspace, &TokenName::primary()).await;
+            let issued = issued.unwrap();
+            let presented = PresentedToken::new(issued.expose_secret().as_bytes());
+            authority.verify(&workspace, presented).await.unwrap();
+        }
+        authority.inner.flush_uses().await;
+        let parts = store.parts.lock().unwrap().clone();
+        assert_eq!(parts.iter().sum::<usize>(), used);
+        assert!(parts.iter().all(|part| *part <= USES_AT_ONCE), "{parts:?}");
+    }
+
+    /// A memory store that keeps of how many uses it was told each time.
+    #[derive(Clone, Default)]
+    struct Told {
+        rows: MemoryStore,
+        parts: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl TokenStore for Told {
+        async fn get(&self, key: &SlotKey) -> Result<Option<TokenRecord>, StoreError> {
+            self.rows.get(key).await
+        }
+
+        async fn compare_and_swap(
+            &self,
+            key: &SlotKey,
+            expected: Option<Revision>,
+            next: TokenRecord,
+            event: Option<HistoryEvent>,
+        ) -> Result<(), StoreError> {
+            self.rows.compare_and_swap(key, expected, next, event).await
+        }
+
+        async fn list(&self, workspace: &WorkspaceId) -> Result<Vec<TokenRecord>, StoreError> {
+            self.rows.list(workspace).await
+        }
+
+        async fn history(&self, key: &SlotKey) -> Result<Vec<HistoryEvent>, StoreError> {
+            self.rows.history(key).await
+        }
+
+        async fn touch(&self, used: &[(SlotKey, Timestamp)]) -> Result<(), StoreError> {
+            self.parts.lock().unwrap().push(used.len());
+            self.rows.touch(used).await
+        }
+
+        fn watch(&self, observer: ChangeObserver) -> Freshness {
+            self.rows.watch(observer)
+        }
+
+        async fn acknowledged(&self, key: &SlotKey, generation: Generation) {
+            self.rows.acknowledged(key, generation).await;
         }
     }
 }

@@ -174,6 +174,12 @@ fn header(record: &TokenRecord) -> Option<Header> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        hint,
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
     use super::*;
     use crate::{
         cipher::{KeyRing, RingKey as _, SealKey},
@@ -302,6 +308,47 @@ mod tests {
         authority.replace_keys(rotated(&old));
         assert_eq!(rewrap().await.unwrap(), Rewrapped::NoToken);
         assert_eq!(authority.token_keys(&acme, &primary).await.unwrap(), None);
+    }
+
+    /// A check notes how much is doubted, then looks at the MAC. If the doubt came before the last of the keys,
+    /// what is signed with a former one could be checked in between, and be remembered as beyond doubt.
+    #[test]
+    fn doubt_comes_after_every_key() {
+        let authority = authority(&MemoryStore::new(), &Keys::generate().unwrap());
+        let inner = &authority.inner;
+        let is_watching = AtomicBool::new(false);
+        for _ in 0..50 {
+            let new = Keys::generate().unwrap();
+            let before = inner.memory.slots.resyncs();
+            is_watching.store(false, Ordering::SeqCst);
+            let in_force = thread::scope(|scope| {
+                let watching = scope.spawn(|| {
+                    is_watching.store(true, Ordering::SeqCst);
+                    while inner.memory.slots.resyncs() == before {
+                        hint::spin_loop();
+                    }
+                    primaries(inner)
+                });
+                while !is_watching.load(Ordering::SeqCst) {
+                    thread::yield_now();
+                }
+                authority.replace_keys(new.clone());
+                watching.join().unwrap()
+            });
+            let expected = new.signing.primary().id();
+            assert!(in_force.iter().all(|id| *id == expected), "{in_force:?}");
+        }
+    }
+
+    /// The keys that tokens of each kind are signed with.
+    fn primaries(inner: &Inner) -> Vec<KeyId> {
+        let codecs = [
+            #[cfg(feature = "session")]
+            &inner.sessions.codec,
+            &inner.access.codec,
+            &inner.workspace_tokens,
+        ];
+        codecs.map(|codec| codec.key_ids()[0]).to_vec()
     }
 
     #[tokio::test]

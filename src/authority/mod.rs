@@ -8,9 +8,11 @@ mod at_rest;
 mod guard;
 mod housekeeping;
 mod issue;
+mod key_files;
 mod keys;
 mod lease;
 pub(crate) mod liveness;
+mod others;
 pub(crate) mod polls;
 mod pool;
 mod read_mostly;
@@ -43,8 +45,10 @@ use crate::{
 };
 
 pub use guard::Guarded;
+pub use key_files::{KeyFileError, KeyFileErrorKind};
 pub use keys::{Rewrapped, TokenKeys};
 pub use lease::{Lease, LeaseEnded, VerifiedToken};
+pub use others::{Others, Wait};
 pub use rotate::{EndedUses, RevocationReceipt, RotationReceipt};
 use slots::SlotTable;
 pub(crate) use verify::{PendingCheck, Verdict};
@@ -60,37 +64,32 @@ const CLOCK_SKEW: Duration = Duration::from_secs(60);
 pub struct TokenAuthority {
     inner: Arc<Inner>,
     note: Note,
+    wait: Wait,
 }
 
 /// The two key rings of an authority.
 ///
 /// [`Keys::generate`] is for trying things out: tokens outlive the process only if their keys do. Keep
-/// 32 random bytes for each ring in files of mode 0600, or in your secret store, and apart from the database:
+/// 32 random bytes for each ring in a file of mode 0600, or in your secret store, and apart from the database:
 /// ```
-/// use tower_workspace_token::{
-///     Keys,
-///     cipher::{KeyRing, SealKey, secrecy::{SecretBox, zeroize::Zeroizing}},
-///     jwt::SigningKey,
-/// };
+/// use tower_workspace_token::Keys;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = std::env::temp_dir().join(format!("keys-{}", std::process::id()));
 /// # std::fs::create_dir_all(&folder)?;
-/// # for name in ["signing", "sealing"] { std::fs::write(folder.join(name), [name.len() as u8; 32])?; }
-/// // Made once: umask 077; for ring in signing sealing; do head -c 32 /dev/urandom > $ring; done
-/// let read = |name: &str| -> Result<SecretBox<[u8; 32]>, Box<dyn std::error::Error>> {
-///     let bytes = Zeroizing::new(std::fs::read(folder.join(name))?);
-///     let bytes = <&[u8; 32]>::try_from(&bytes[..])?;
-///     Ok(SecretBox::init_with_mut(|key: &mut [u8; 32]| key.copy_from_slice(bytes)))
-/// };
-/// let keys = Keys {
-///     signing: KeyRing::new(SigningKey::from_bytes(read("signing")?)),
-///     sealing: KeyRing::new(SealKey::from_bytes(read("sealing")?)),
-/// };
+/// # for name in ["signing", "sealing"] {
+/// #     std::fs::write(folder.join(name), [name.len() as u8; 32])?;
+/// #     #[cfg(unix)]
+/// #     std::fs::set_permissions(folder.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+/// # }
+/// // Made once, in there: umask 077; for ring in signing sealing; do head -c 32 /dev/urandom > $ring; done
+/// let keys = Keys::read_dir(&folder)?;
 /// # std::fs::remove_dir_all(&folder)?;
 /// # Ok(())
 /// # }
 /// ```
+/// From elsewhere, give the bytes to [`SigningKey::from_bytes`] and [`SealKey::from_bytes`].
+///
 /// With other keys than those it was issued under, every token is refused: compare
 /// [`TokenAuthority::signing_key_ids`] and [`TokenAuthority::sealing_key_id`] with what you noted when the
 /// database was made; or ask [`TokenAuthority::token_keys`] of a live token, which fails, or names no signing key,
@@ -199,8 +198,8 @@ impl TokenAuthority {
             ..self.note.clone()
         };
         Self {
-            inner: Arc::clone(&self.inner),
             note,
+            ..self.clone()
         }
     }
 
@@ -211,8 +210,16 @@ impl TokenAuthority {
             ..self.note.clone()
         };
         Self {
-            inner: Arc::clone(&self.inner),
             note,
+            ..self.clone()
+        }
+    }
+
+    /// Returns an authority whose rotations and revocations wait as `wait` says; [`Wait::AllNodes`] unless it is called.
+    pub fn with_wait(&self, wait: Wait) -> Self {
+        Self {
+            wait,
+            ..self.clone()
         }
     }
 
@@ -343,6 +350,7 @@ impl TokenAuthorityBuilder {
         Ok(TokenAuthority {
             inner: Arc::new(inner),
             note: Note::default(),
+            wait: Wait::default(),
         })
     }
 }
@@ -451,6 +459,11 @@ impl ObserveChanges for Memory {
         let nanos = u64::try_from(as_of.since_start().as_nanos()).unwrap_or(u64::MAX - 1);
         self.confirmed
             .fetch_max(nanos.saturating_add(1), Ordering::SeqCst);
+    }
+
+    fn in_use(&self) -> Vec<SlotKey> {
+        let in_use = self.slots.in_use();
+        in_use.into_iter().map(|slot| slot.key).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Inner, Note, TokenAuthority,
+    Inner, Note, Others, TokenAuthority, Wait,
     issue::next_revision,
     liveness::Severed,
     polls::POLLS,
@@ -19,7 +19,7 @@ use crate::{
     clock::Moment,
     error::{Error, ErrorKind},
     id::{Generation, Revision, SlotKey, TokenName, WorkspaceId},
-    store::{Freshness, HistoryEvent, HistoryEventKind, StoreErrorKind, TokenRecord},
+    store::{HistoryEvent, HistoryEventKind, StoreErrorKind, TokenRecord},
     token::IssuedToken,
 };
 
@@ -52,7 +52,7 @@ pub struct RevocationReceipt {
     pub ended: EndedUses,
 }
 
-/// What was ended by a rotation or revocation, in this process.
+/// What was ended by a rotation or revocation: in this process, and in `others`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndedUses {
@@ -64,6 +64,8 @@ pub struct EndedUses {
     pub calls: usize,
     /// How many of these calls and streams had not ended after 500 ms: their clients don't read. Nothing more reaches them.
     pub left_behind: usize,
+    /// Whether, and since when, other processes don't accept the token either.
+    pub others: Others,
     /// From the start of the call to its end.
     pub elapsed: Duration,
 }
@@ -73,7 +75,7 @@ impl TokenAuthority {
     ///
     /// From the commit on, no check accepts the old token. When this returns, no call, stream or
     /// session of it is left in this process, and, if the store has a lease, no other process
-    /// trusts its memory of it. The work goes on if the returned future is dropped.
+    /// trusts its memory of it, unless [`with_wait`](Self::with_wait) chose otherwise. The work goes on if the returned future is dropped.
     ///
     /// Don't await this in the handler of a request that came with the very token: that request is a running call
     /// of the old generation, is answered with a 401, and the new token is lost. Rotate from where
@@ -89,8 +91,8 @@ impl TokenAuthority {
         name: &TokenName,
     ) -> Result<RotationReceipt, Error> {
         let key = SlotKey::new(*workspace, *name);
-        let (inner, note) = (Arc::clone(&self.inner), self.note.clone());
-        detached(async move { inner.rotate(key, None, note).await }).await
+        let (inner, note, wait) = self.for_a_task();
+        detached(async move { inner.rotate(key, None, note, wait).await }).await
     }
 
     /// Replaces the live token of the slot if it is the one of `generation`; otherwise as
@@ -109,8 +111,8 @@ impl TokenAuthority {
         generation: Generation,
     ) -> Result<RotationReceipt, Error> {
         let key = SlotKey::new(*workspace, *name);
-        let (inner, note) = (Arc::clone(&self.inner), self.note.clone());
-        detached(async move { inner.rotate(key, Some(generation), note).await }).await
+        let (inner, note, wait) = self.for_a_task();
+        detached(async move { inner.rotate(key, Some(generation), note, wait).await }).await
     }
 
     /// Ends the live token of the slot without a successor; otherwise as [`rotate`](Self::rotate).
@@ -123,8 +125,8 @@ impl TokenAuthority {
         name: &TokenName,
     ) -> Result<RevocationReceipt, Error> {
         let key = SlotKey::new(*workspace, *name);
-        let (inner, note) = (Arc::clone(&self.inner), self.note.clone());
-        detached(async move { inner.revoke(key, None, note).await }).await
+        let (inner, note, wait) = self.for_a_task();
+        detached(async move { inner.revoke(key, None, note, wait).await }).await
     }
 
     /// Ends the live token of the slot if it is the one of `generation`; otherwise as
@@ -142,8 +144,8 @@ impl TokenAuthority {
         generation: Generation,
     ) -> Result<RevocationReceipt, Error> {
         let key = SlotKey::new(*workspace, *name);
-        let (inner, note) = (Arc::clone(&self.inner), self.note.clone());
-        detached(async move { inner.revoke(key, Some(generation), note).await }).await
+        let (inner, note, wait) = self.for_a_task();
+        detached(async move { inner.revoke(key, Some(generation), note, wait).await }).await
     }
 
     /// Revokes every live token of `workspace` and returns what they left open, summed up.
@@ -163,6 +165,11 @@ impl TokenAuthority {
             }
         }
         Ok(ended)
+    }
+
+    /// Returns what a task needs that goes on without this.
+    fn for_a_task(&self) -> (Arc<Inner>, Note, Wait) {
+        (Arc::clone(&self.inner), self.note.clone(), self.wait)
     }
 }
 
@@ -184,6 +191,7 @@ impl Inner {
         key: SlotKey,
         expected: Option<Generation>,
         note: Note,
+        wait: Wait,
     ) -> Result<RotationReceipt, Error> {
         let started = self.clock.moment();
         let replaced = self.live_record(&key).await?;
@@ -203,7 +211,7 @@ impl Inner {
         let severed = self
             .supersede(&replaced, record, token, note.sign(event))
             .await?;
-        let ended = self.finish(&key, generation, severed, started).await;
+        let ended = self.finish(&key, generation, severed, started, wait).await;
         Ok(RotationReceipt {
             token: issued,
             ended,
@@ -215,6 +223,7 @@ impl Inner {
         key: SlotKey,
         expected: Option<Generation>,
         note: Note,
+        wait: Wait,
     ) -> Result<RevocationReceipt, Error> {
         let started = self.clock.moment();
         let replaced = self.live_record(&key).await?;
@@ -229,7 +238,7 @@ impl Inner {
         let severed = self
             .supersede(&replaced, record, None, note.sign(event))
             .await?;
-        let ended = self.finish(&key, generation, severed, started).await;
+        let ended = self.finish(&key, generation, severed, started, wait).await;
         Ok(RevocationReceipt { generation, ended })
     }
 
@@ -338,6 +347,7 @@ impl Inner {
         generation: Generation,
         (slot, severed): (Slot, Severed),
         started: Moment,
+        wait: Wait,
     ) -> EndedUses {
         let committed = self.clock.moment();
         let drained = timeout(GRACE, drain(&slot, generation)).await;
@@ -352,19 +362,13 @@ impl Inner {
             }
         };
         let sessions = self.end_sessions(key, generation);
-        if let Freshness::Lease {
-            shared: true,
-            duration,
-        } = self.freshness
-        {
-            let waited = self.clock.moment().saturating_since(committed);
-            sleep(duration.saturating_sub(waited)).await;
-        }
+        let others = self.tell_others(key, generation, committed, wait).await;
         EndedUses {
             sessions,
             streams: severed.streams,
             calls: severed.calls,
             left_behind,
+            others,
             elapsed: self.clock.moment().saturating_since(started),
         }
     }
@@ -404,6 +408,7 @@ impl EndedUses {
         self.streams += other.streams;
         self.calls += other.calls;
         self.left_behind += other.left_behind;
+        self.others = self.others.max(other.others);
         self.elapsed += other.elapsed;
     }
 }

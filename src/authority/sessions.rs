@@ -38,7 +38,7 @@ pub(crate) type OnEnd = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The live sessions of one process.
 pub(crate) struct SessionRegistry {
-    codec: Codec,
+    pub(super) codec: Codec,
     table: Mutex<Table>,
     /// The sessions whose token's MAC and claims were right, found without either: by the index of its tag.
     proven: ReadMostlyMap<u64, Arc<Session>>,

@@ -165,6 +165,11 @@ impl SlotTable {
         slots.filter_map(&mut pick).collect()
     }
 
+    /// Returns the slots that something waits on: streams, calls, work.
+    pub(super) fn in_use(&self) -> Vec<Slot> {
+        self.collect(|slot| slot.cell().is_watched().then_some(slot))
+    }
+
     /// Doubts everything that is remembered.
     pub(super) fn doubt_all(&self) {
         self.resyncs.fetch_add(1, Ordering::SeqCst);

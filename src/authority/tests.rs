@@ -340,15 +340,18 @@ fn what_was_ended_is_summed_up_kind_by_kind() {
         streams,
         calls,
         left_behind,
+        others: Others::NotAwaited,
         elapsed: Duration::from_secs(seconds),
     };
     let mut sum = ended(1, 2, 3, 4, 5);
+    sum.others = Others::LeaseRanOut;
     sum.add(ended(10, 20, 30, 40, 50));
     assert_eq!(
         (sum.sessions, sum.streams, sum.calls, sum.left_behind),
         (11, 22, 33, 44)
     );
     assert_eq!(sum.elapsed, Duration::from_secs(55));
+    assert_eq!(sum.others, Others::NotAwaited);
 }
 
 #[tokio::test]

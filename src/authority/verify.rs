@@ -18,6 +18,7 @@ use super::{
     slots::{Current, CurrentToken, KnownSlot},
 };
 use crate::{
+    clock::Moment,
     id::{Generation, SlotKey, TokenId, WorkspaceId},
     jwt::{AccessClaims, TokenTag, WorkspaceClaims},
     rejection::{Rejection, RejectionKind, TokenProblem},
@@ -301,34 +302,57 @@ impl Inner {
         }
     }
 
+    /// Compares a token with its row; once more where the answer says too little of the present when it is there.
     async fn settle(&self, check: Box<PendingCheck>) -> Result<VerifiedToken, Rejection> {
         // Before the read: a report that comes in while the store answers must find the cell.
         let slot = self.memory.slots.get_or_create(&check.key);
-        let doubts = slot.doubts() + check.resyncs;
-        let read_at = self.clock.moment();
-        let record = self.store.get(&check.key).await.map_err(unread)?;
-        let record = record.ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))?;
-        slot.cell().observe(record.generation.number());
-        let token = self.compare(&check, &record).await?;
-        let read = Current {
-            revision: record.revision,
-            generation: record.generation,
-            token: Some(token),
-            read_at,
-            doubts,
-        };
-        self.memory.slots.remember(&slot, read);
-        let hold = slot.cell().hold(record.generation.number());
-        // Last of all: the generation may have ended while the row was opened.
-        if !hold.is_live() {
-            return Err(check.superseded());
+        for _ in 0..READS {
+            let doubts = slot.doubts() + check.resyncs;
+            let undoubted = self.memory.slots.doubts_of(&slot);
+            let read_at = self.clock.moment();
+            let record = self.store.get(&check.key).await.map_err(unread)?;
+            let record = record.ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))?;
+            slot.cell().observe(record.generation.number());
+            let token = self.compare(&check, &record).await?;
+            let read = Current {
+                revision: record.revision,
+                generation: record.generation,
+                token: Some(token),
+                read_at,
+                doubts,
+            };
+            self.memory.slots.remember(&slot, read);
+            // A doubt in between: what it missed is reported for what was in use by then, and this was not.
+            if self.memory.slots.doubts_of(&slot) != undoubted || !self.is_timely(read_at) {
+                continue;
+            }
+            let hold = slot.cell().hold(record.generation.number());
+            // Last of all: the generation may have ended while the row was opened.
+            if !hold.is_live() {
+                return Err(check.superseded());
+            }
+            slot.mark_used();
+            let lease = Lease::new(check.key, record.token_id, record.generation, hold);
+            return Ok(VerifiedToken::new(match &check.claims {
+                Claims::Access(_, term) => lease.until(Arc::clone(term)),
+                Claims::Workspace(..) => lease,
+            }));
         }
-        slot.mark_used();
-        let lease = Lease::new(check.key, record.token_id, record.generation, hold);
-        Ok(VerifiedToken::new(match check.claims {
-            Claims::Access(_, term) => lease.until(term),
-            Claims::Workspace(..) => lease,
-        }))
+        let late = StoreError::with_source(StoreErrorKind::Unavailable, LATE);
+        Err(unavailable(late))
+    }
+
+    /// Returns whether what was read as of `read_at` may be believed together with the cell, which is asked afterwards.
+    ///
+    /// Nobody waits for a read that is under way: whoever rotates returns after one lease at the latest. So it began
+    /// within the last one; or all changes from before that were reported, and have raised the cell if they were of this slot.
+    fn is_timely(&self, read_at: Moment) -> bool {
+        let Freshness::Lease { duration, .. } = self.freshness else {
+            return true;
+        };
+        let now = self.clock.moment();
+        let is_recent = |as_of: Moment| now.saturating_since(as_of) <= duration;
+        is_recent(read_at) || self.memory.confirmed().is_some_and(is_recent)
     }
 
     /// Compares a presented token with the row, and returns what is to be remembered of the slot's token.
@@ -430,11 +454,13 @@ impl Inner {
         let Some(bound) = self.staleness_bound() else {
             return true;
         };
-        let confirmed = self
-            .memory
-            .confirmed()
-            .map_or(current.read_at, |confirmed| confirmed.max(current.read_at));
-        self.clock.moment().saturating_since(confirmed) <= bound
+        let as_of = match self.freshness {
+            // A read says nothing here: whoever rotates may only wait for those who have confirmed something, since
+            // they are the ones that the store knows of.
+            Freshness::Lease { .. } => self.memory.confirmed(),
+            _ => Some(current.read_at),
+        };
+        as_of.is_some_and(|as_of| self.clock.moment().saturating_since(as_of) <= bound)
     }
 
     /// Returns how long memory is trusted after its last confirmation; `None` is forever.
@@ -485,6 +511,11 @@ impl PendingCheck {
     }
 }
 
+/// How often a row is read before a check is given up.
+const READS: usize = 2;
+
+const LATE: &str = "the store answered too late to say what holds now, twice";
+
 fn unknown() -> Rejection {
     Rejection::invalid_token(TokenProblem::Unknown)
 }
@@ -511,3 +542,6 @@ impl std::fmt::Debug for PendingCheck {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -44,6 +44,7 @@ pub(super) struct Connections<S> {
     builder: Builder<StreamExecutor>,
     shutdown: Shutdown,
     header_timeout: Duration,
+    idle_grace: Duration,
 }
 
 /// The service of one connection.
@@ -56,6 +57,8 @@ struct Connection<P> {
     peer: Peer<P>,
     /// Whether a request has come.
     is_used: AtomicBool,
+    /// Whether one has come by HTTP/2.
+    is_http2: AtomicBool,
     shutdown: Shutdown,
 }
 
@@ -97,7 +100,13 @@ where
             builder,
             shutdown,
             header_timeout,
+            idle_grace: Duration::ZERO,
         }
+    }
+
+    /// Leaves idle connections open for so long after the stop.
+    pub(super) fn with_idle_grace(self, idle_grace: Duration) -> Self {
+        Self { idle_grace, ..self }
     }
 
     /// Serves `io` until either side closes it, or until it brings no request in time.
@@ -109,6 +118,7 @@ where
         let connection = Arc::new(Connection {
             peer: Peer(peer),
             is_used: AtomicBool::new(false),
+            is_http2: AtomicBool::new(false),
             shutdown: self.shutdown.clone(),
         });
         let service = TowerToHyperService::new(ConnectionService {
@@ -119,15 +129,25 @@ where
             .builder
             .serve_connection_with_upgrades(TokioIo::new(io), service)
             .into_owned();
-        let header_timeout = self.header_timeout;
+        let (header_timeout, idle_grace) = (self.header_timeout, self.idle_grace);
         async move {
             let mut http = pin!(http);
             let mut shutdown = pin!(connection.shutdown.clone().begun());
-            let mut is_stopping = false;
+            let (mut has_begun, mut is_stopping) = (false, false);
+            let stop = connection.shutdown.clone();
+            let mut idle = pin!(async {
+                stop.begun().await;
+                sleep(idle_grace).await;
+            });
             // hyper's own timeout begins when it knows the version, and HTTP/2 has none.
             let mut first_request = pin!(sleep(header_timeout));
             poll_fn(|cx| {
-                if !is_stopping && shutdown.as_mut().poll(cx).is_ready() {
+                if !has_begun && shutdown.as_mut().poll(cx).is_ready() {
+                    has_begun = true;
+                }
+                // GOAWAY says which requests were begun, so nothing is on its way that gets no answer.
+                let is_time = idle_grace.is_zero() || connection.is_http2();
+                if has_begun && !is_stopping && (is_time || idle.as_mut().poll(cx).is_ready()) {
                     is_stopping = true;
                     if !connection.is_used() {
                         return Poll::Ready(());
@@ -152,6 +172,10 @@ impl<P> Connection<P> {
     fn is_used(&self) -> bool {
         self.is_used.load(Ordering::Relaxed)
     }
+
+    fn is_http2(&self) -> bool {
+        self.is_http2.load(Ordering::Relaxed)
+    }
 }
 
 impl<S, P, B> Service<Request<Incoming>> for ConnectionService<S, P>
@@ -170,6 +194,9 @@ where
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         self.connection.is_used.store(true, Ordering::Relaxed);
+        if request.version() == Version::HTTP_2 {
+            self.connection.is_http2.store(true, Ordering::Relaxed);
+        }
         request
             .extensions_mut()
             .insert(self.connection.peer.clone());
@@ -200,7 +227,18 @@ where
         let this = self.project();
         let shutdown = &this.connection.shutdown;
         let response = ready!(this.inner.poll(cx));
-        Poll::Ready(response.map(|response| UntilShutdown::guard(response, shutdown)))
+        let is_http2 = this.connection.is_http2();
+        Poll::Ready(response.map(|mut response| {
+            // hyper says so of its own accord only once it was told to stop, which is later if idle connections have a grace.
+            if shutdown.has_begun()
+                && !is_http2
+                && response.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            UntilShutdown::guard(response, shutdown)
+        }))
     }
 }
 

@@ -95,6 +95,7 @@ where
         signal: std::future::pending(),
         header_timeout: DEFAULT_HEADER_TIMEOUT,
         shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
+        idle_grace: Duration::ZERO,
     }
 }
 
@@ -106,6 +107,7 @@ pub struct Serve<L, S, F = Pending<()>> {
     signal: F,
     header_timeout: Duration,
     shutdown_grace: Duration,
+    idle_grace: Duration,
 }
 
 /// A server at work; see [`serve`].
@@ -118,7 +120,8 @@ pub struct ServeFuture(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 impl<L, S, F> Serve<L, S, F> {
     /// Stops when `signal` completes.
     ///
-    /// From then on no connection is accepted, and idle ones are closed. Response bodies of unknown length,
+    /// From then on no connection is accepted, and idle ones are closed, at once or after
+    /// [`with_idle_grace`](Self::with_idle_grace). Response bodies of unknown length,
     /// as event streams are, end at once, and cleanly: with the last chunk of HTTP/1.1 or `END_STREAM`, not
     /// with a reset, and those of gRPC with the status `UNAVAILABLE`. Running calls and bodies of known length have
     /// [`with_shutdown_grace`](Self::with_shutdown_grace) to finish; what is left then is dropped.
@@ -134,6 +137,7 @@ impl<L, S, F> Serve<L, S, F> {
             signal,
             header_timeout: self.header_timeout,
             shutdown_grace: self.shutdown_grace,
+            idle_grace: self.idle_grace,
         }
     }
 
@@ -150,6 +154,19 @@ impl<L, S, F> Serve<L, S, F> {
     /// within the 5 s that supervisors commonly allow.
     pub fn with_shutdown_grace(mut self, grace: Duration) -> Self {
         self.shutdown_grace = grace;
+        self
+    }
+
+    /// Leaves idle connections open for `grace` after the stop, for requests that are on their way. Defaults to
+    /// none; it is a part of [`with_shutdown_grace`](Self::with_shutdown_grace), not beside it.
+    ///
+    /// A proxy in front keeps connections, and may send a request in the very instant in which one is closed here. It
+    /// cannot know whether the request was begun, so what must not be done twice becomes an error to its client. With a
+    /// grace longer than the proxy keeps idle connections, none is closed here before the proxy has closed it: each
+    /// answer since the stop asks for that (`Connection: close`), and new connections are refused, which is
+    /// safe to repeat elsewhere. HTTP/2 needs none of it, since its GOAWAY says which requests were begun.
+    pub fn with_idle_grace(mut self, grace: Duration) -> Self {
+        self.idle_grace = grace;
         self
     }
 }
@@ -194,16 +211,26 @@ where
             signal,
             header_timeout,
             shutdown_grace,
+            idle_grace,
         } = self;
         let shutdown = Shutdown::default();
         let (executor, streams) = Streams::new();
-        let connections = Connections::new(service, executor, shutdown.clone(), header_timeout);
+        let connections = Connections::new(service, executor, shutdown.clone(), header_timeout)
+            .with_idle_grace(idle_grace);
         let mut running = JoinSet::new();
         let mut signal = pin!(signal);
         while let Some((io, peer)) =
             accept_unless(signal.as_mut(), &mut listener, &mut running).await
         {
             running.spawn(connections.serve(io, peer));
+        }
+        // Who is connected already, and would be reset with a request under way.
+        for _ in 0..LAST_LOOKS {
+            while let Some((io, peer)) = accept_now(&mut listener).await {
+                running.spawn(connections.serve(io, peer));
+            }
+            // Sockets are asked once more what is there.
+            tokio::task::yield_now().await;
         }
         // Closed first: a client that comes now is refused and turns to another server.
         drop(listener);
@@ -230,6 +257,18 @@ async fn accept_unless<L: Listener>(
         }
         while let Poll::Ready(Some(_)) = running.poll_join_next(cx) {}
         accept.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Returns a connection that need not be waited for.
+async fn accept_now<L: Listener>(listener: &mut L) -> Option<(L::Io, L::Peer)> {
+    let mut accept = pin!(accept(listener));
+    poll_fn(|cx| {
+        Poll::Ready(match accept.as_mut().poll(cx) {
+            Poll::Ready(accepted) => Some(accepted),
+            Poll::Pending => None,
+        })
     })
     .await
 }
@@ -292,6 +331,9 @@ const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One second below what supervisors and the reference server's contract allow for the whole process.
 const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
+
+/// A runtime looks at its sockets in between.
+const LAST_LOOKS: usize = 3;
 
 /// How long accepting pauses when the process has no file descriptor left: a loop without a pause
 /// would take the processor from those who could free one.

@@ -54,7 +54,7 @@ impl Shutdown {
         self.notify.notify_waiters();
     }
 
-    fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::SeqCst)
     }
 

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin};
 use super::{ChangeObserver, Freshness, HistoryEvent, StoreError, TokenRecord, TokenStore};
 use crate::{
     clock::Timestamp,
-    id::{Revision, SlotKey, WorkspaceId},
+    id::{Generation, Revision, SlotKey, WorkspaceId},
 };
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -24,6 +24,11 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn history<'a>(&'a self, key: &'a SlotKey) -> Answer<'a, Vec<HistoryEvent>>;
     fn touch<'a>(&'a self, used: &'a [(SlotKey, Timestamp)]) -> Answer<'a, ()>;
     fn watch(&self, observer: ChangeObserver) -> Freshness;
+    fn acknowledged<'a>(
+        &'a self,
+        key: &'a SlotKey,
+        generation: Generation,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
 impl<S: TokenStore> ErasedStore for S {
@@ -57,5 +62,13 @@ impl<S: TokenStore> ErasedStore for S {
 
     fn watch(&self, observer: ChangeObserver) -> Freshness {
         TokenStore::watch(self, observer)
+    }
+
+    fn acknowledged<'a>(
+        &'a self,
+        key: &'a SlotKey,
+        generation: Generation,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(TokenStore::acknowledged(self, key, generation))
     }
 }

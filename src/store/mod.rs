@@ -5,8 +5,8 @@
 //! sealed tokens alone and holds no key.
 //!
 //! # Write a store of your own
-//! `examples/custom_store.rs` is a whole one on Redis; [`MemoryStore`] and the crate
-//! `tower-workspace-token-sqlite` are others.
+//! `examples/custom_store.rs` is a whole one on Redis; [`MemoryStore`] and the crates
+//! `tower-workspace-token-sqlite` and `tower-workspace-token-postgres` are others.
 //!
 //! 1. Keep a row as it is given, under its [`SlotKey`], in something that can compare a number and write a row, an
 //!    event and a note of the change in one step. Never delete one, and let nothing evict one: a slot that is forgotten
@@ -27,13 +27,14 @@
 //!    [`confirmed`](ChangeObserver::confirmed) with the moment *before* it asked; whatever it cannot account for (a gap,
 //!    a connection that broke, a position that is gone) is a [`resync`](ChangeObserver::resync) before that. If it
 //!    cannot ask, it confirms nothing, and checks read through once the lease has run out. A fifth of
-//!    the lease is a good pause. A rotation waits for a lease that is shared, so it should be short.
+//!    the lease is a good pause. A rotation waits for a lease that is shared, so it should be short; or the
+//!    processes tell each other how far they have read, and [`acknowledged`](TokenStore::acknowledged) says so.
 //! 4. Run the suite, `conformance` (feature `test-util`), on it: `run`, and `run_shared` if two processes may use it at once.
 //!    It proves what can be seen from outside; that a write is durable it cannot see.
 
 use std::{
     error, fmt,
-    future::Future,
+    future::{Future, pending},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -138,6 +139,21 @@ pub trait TokenStore: Send + Sync + 'static {
     /// the [`Handle`](tokio::runtime::Handle) of the runtime that it was opened in. The store keeps the observer and
     /// drops it when [`ChangeObserver::is_closed`] says so.
     fn watch(&self, observer: ChangeObserver) -> Freshness;
+
+    /// Completes when every other process that trusts its memory of these rows has said that it knows `generation`, or a
+    /// later one, of `key`.
+    ///
+    /// A rotation asks after its commit, where the [lease](Freshness::Lease) is shared, and otherwise waits for the
+    /// lease to run out; so does one that gets no answer. By default this never completes, which is always
+    /// right. A process has said so when it has reported the change to its observers, and not before.
+    fn acknowledged(
+        &self,
+        key: &SlotKey,
+        generation: Generation,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (key, generation);
+        pending()
+    }
 }
 
 /// The row of one slot.
@@ -218,6 +234,9 @@ pub(crate) trait ObserveChanges: Send + Sync {
     fn changed(&self, key: &SlotKey, generation: Generation);
     fn resync(&self);
     fn confirmed(&self, as_of: Moment);
+    fn in_use(&self) -> Vec<SlotKey> {
+        Vec::new()
+    }
 }
 
 impl ChangeObserver {
@@ -230,7 +249,8 @@ impl ChangeObserver {
         self.with(|target| target.changed(key, generation));
     }
 
-    /// Reports that changes may have been missed: everything in memory is doubted until it is read again.
+    /// Reports that changes may have been missed: everything in memory is doubted until it is read again. See also
+    /// [`in_use`](Self::in_use).
     pub fn resync(&self) {
         self.with(|target| target.resync());
     }
@@ -240,6 +260,18 @@ impl ChangeObserver {
     /// `as_of` is read from the clock *before* the store is asked for changes.
     pub fn confirmed(&self, as_of: Moment) {
         self.with(|target| target.confirmed(as_of));
+    }
+
+    /// Returns the slots of which something is in use at this moment: open streams, running calls, work under a lease, and
+    /// whoever waits for one to end.
+    ///
+    /// [`resync`](Self::resync) makes checks read the store, and ends nothing that was let in before. A store whose
+    /// processes [acknowledge](TokenStore::acknowledged) what they know reads these rows after a resync, and reports
+    /// each as [`changed`](Self::changed), before it acknowledges anything: what has ended then ends here too. Others
+    /// need not ask: what is in use is compared with its row by and by.
+    pub fn in_use(&self) -> Vec<SlotKey> {
+        let target = self.target.upgrade();
+        target.map_or_else(Vec::new, |target| target.in_use())
     }
 
     /// Returns whether nobody listens any longer, so that the store may stop.
@@ -320,6 +352,14 @@ impl<S: TokenStore> TokenStore for Arc<S> {
 
     fn watch(&self, observer: ChangeObserver) -> Freshness {
         S::watch(self, observer)
+    }
+
+    fn acknowledged(
+        &self,
+        key: &SlotKey,
+        generation: Generation,
+    ) -> impl Future<Output = ()> + Send {
+        S::acknowledged(self, key, generation)
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::Request;
-use tower_workspace_token::{VerifiedToken, store::Freshness, token::PresentedToken};
+use tower_workspace_token::{
+    VerifiedToken, clock::Clock as _, store::Freshness, token::PresentedToken,
+};
 
 use crate::{
     claims::moment,
@@ -352,6 +354,7 @@ async fn a_known_access_token_is_read_through_once_the_lease_has_run_out() {
     let access = exchange(&world).await;
     let presented = PresentedToken::new(access.as_bytes());
     let verify = async || world.authority.verify_access(&acme(), presented).await;
+    world.store.confirm(world.clock.moment());
     verify().await.unwrap();
     let reads = world.store.reads();
     world.clock.advance(LEASE);

@@ -405,7 +405,7 @@ async fn a_rotation_touches_no_other_slot_and_no_other_workspace() {
         .unwrap();
 }
 
-/// Rule 21: memory is trusted for one lease after the last confirmation, and not a moment longer.
+/// Rule 21: memory is trusted for one lease after the last confirmation, and not a moment longer. A read is none.
 #[tokio::test]
 async fn memory_is_read_through_once_the_lease_has_run_out() {
     let world = World::with_freshness(Freshness::Lease {
@@ -416,6 +416,7 @@ async fn memory_is_read_through_once_the_lease_has_run_out() {
     // The lease ends by the exact time, however late the last tick was.
     world.clock.set_lag(Duration::from_millis(10));
     let other = World::over(world.store.clone());
+    world.store.confirm(world.clock.moment());
     verify(&world.authority, &world.token).await.unwrap();
     let reads = world.store.reads();
     world.clock.advance(LEASE);

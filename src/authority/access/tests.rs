@@ -459,6 +459,50 @@ async fn it_goes_with_the_key_that_signed_it_and_with_the_one_that_signed_its_pa
     );
 }
 
+/// Its MAC was right under the former keys.
+#[tokio::test]
+async fn what_was_checked_while_keys_were_replaced_is_not_remembered() {
+    let world = World::new().await;
+    let access = world.exchange().await;
+    let authority = world.other();
+    let known = || authority.inner.access.known.pin().len();
+    let pending = || {
+        let presented = PresentedToken::new(access.as_bytes());
+        match authority.verify_access_now(&acme(), presented, drop) {
+            Some(Verdict::Pending(check)) => check,
+            other => panic!("{other:?}"),
+        }
+    };
+    let check = pending();
+    authority.replace_keys(Keys::generate().unwrap());
+    authority.replace_keys(world.keys.clone());
+    assert!(authority.settle(check).await.is_ok());
+    assert_eq!(known(), 0);
+    assert!(authority.settle(pending()).await.is_ok());
+    assert_eq!(known(), 1);
+}
+
+/// What is remembered in between was checked under the former keys, and the doubt came too late to be noticed.
+#[tokio::test]
+async fn nothing_is_forgotten_before_it_is_doubted() {
+    let world = World::new().await;
+    let inner = Arc::clone(&world.authority.inner);
+    let before = inner.memory.slots.resyncs();
+    // Forgetting waits for it.
+    let table = inner.access.table();
+    let replacing = std::thread::spawn({
+        let (authority, keys) = (world.authority.clone(), Keys::generate().unwrap());
+        move || authority.replace_keys(keys)
+    });
+    let is_doubted = (0..2_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        inner.memory.slots.resyncs() > before
+    });
+    drop(table);
+    replacing.join().unwrap();
+    assert!(is_doubted);
+}
+
 #[tokio::test]
 async fn what_is_remembered_is_bounded_and_forgotten_in_time() {
     let world = World::new().await;

@@ -1,7 +1,10 @@
 //! The suite passes a store that keeps the contract, and names the sentence that another one breaks.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
+    clock::{Clock, SystemClock},
     id::WorkspaceId,
     prove::words,
     store::{ChangeObserver, Freshness, MemoryStore},
@@ -69,9 +72,38 @@ async fn names_the_sentence_that_a_store_breaks() {
     }
 }
 
+#[tokio::test]
+async fn names_the_sentence_that_two_handles_break() {
+    let cases = [
+        (
+            Flaw::AcknowledgesUntold,
+            "what one acknowledges the other was told",
+        ),
+        (
+            Flaw::AcknowledgesUnwritten,
+            "what was not written is not acknowledged",
+        ),
+    ];
+    for (flaw, sentence) in cases {
+        let suite = tokio::spawn(run_shared(move || async move {
+            let inner = MemoryStore::new();
+            let handle = || FlawedStore {
+                inner: inner.clone(),
+                flaw,
+            };
+            (handle(), handle())
+        }));
+        let panic = suite.await.expect_err("the flaw is found").into_panic();
+        let message = words(&*panic).to_owned();
+        assert!(message.contains(sentence), "{flaw:?}: {message}");
+    }
+}
+
 /// What is wrong with a [`FlawedStore`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Flaw {
+    AcknowledgesUntold,
+    AcknowledgesUnwritten,
     ConflictRecordsEvent,
     CreateOverwrites,
     HidesTombstones,
@@ -80,6 +112,17 @@ enum Flaw {
     NeverReports(Freshness),
     SwapsTwice,
     TouchRaisesRevision,
+}
+
+const LEASE: Freshness = Freshness::Lease {
+    duration: Duration::from_millis(50),
+    shared: true,
+};
+
+/// Has it trust its memory for as long as a test takes.
+fn confirm_for_long(observer: &ChangeObserver) {
+    let now = SystemClock.moment();
+    observer.confirmed(now.saturating_add(Duration::from_secs(3600)));
 }
 
 /// A memory store with one flaw.
@@ -173,7 +216,23 @@ impl TokenStore for FlawedStore {
     fn watch(&self, observer: ChangeObserver) -> Freshness {
         match self.flaw {
             Flaw::NeverReports(freshness) => freshness,
+            Flaw::AcknowledgesUntold => {
+                confirm_for_long(&observer);
+                LEASE
+            }
+            Flaw::AcknowledgesUnwritten => {
+                confirm_for_long(&observer);
+                self.inner.watch(observer);
+                LEASE
+            }
             _ => self.inner.watch(observer),
+        }
+    }
+
+    async fn acknowledged(&self, _key: &SlotKey, _generation: Generation) {
+        match self.flaw {
+            Flaw::AcknowledgesUntold | Flaw::AcknowledgesUnwritten => {}
+            _ => std::future::pending().await,
         }
     }
 }

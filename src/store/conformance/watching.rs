@@ -118,7 +118,7 @@ pub(super) async fn expect_change_before_confirmation(
 }
 
 /// Waits until a moment after this one is confirmed, and returns this one.
-async fn expect_confirmation(watcher: &Watcher) -> Moment {
+pub(super) async fn expect_confirmation(watcher: &Watcher) -> Moment {
     let now = SystemClock.moment();
     assert!(
         watcher.is_confirmed_after(now).await,

@@ -454,6 +454,10 @@ impl<S: TokenStore> TokenStore for JournaledStore<S> {
         drop(observers);
         self.inner.store.watch(observer)
     }
+
+    async fn acknowledged(&self, key: &SlotKey, generation: Generation) {
+        self.inner.store.acknowledged(key, generation).await;
+    }
 }
 
 /// Returns whether a row has come further than the journal knows.

@@ -1,9 +1,9 @@
 //! The check that a write of the application makes in its own transaction.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension};
 use tower_workspace_token::{
     id::{Generation, SlotKey},
-    store::StoreError,
+    store::{StoreError, StoreErrorKind},
 };
 
 use crate::{error::before_commit, queries::numbered};
@@ -24,11 +24,15 @@ pub struct SlotGeneration {
 /// begin it with `BEGIN IMMEDIATE`, so that none can come between and fail it.
 ///
 /// # Errors
-/// The store could not look.
+/// The store could not look, or `transaction` is a connection that is in none.
 pub fn slot_generation(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     key: &SlotKey,
 ) -> Result<Option<SlotGeneration>, StoreError> {
+    if transaction.is_autocommit() {
+        let why = "a slot's generation holds for a transaction, and there is none";
+        return Err(StoreError::with_source(StoreErrorKind::Unavailable, why));
+    }
     let mut statement = transaction
         .prepare_cached(
             "SELECT generation, sealed IS NOT NULL FROM wst_slots WHERE workspace = ?1 AND name = ?2",
