@@ -1,7 +1,7 @@
 //! [`App`]: what every action works with, in the server and in a command that works without one.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use tokio::sync::RwLock;
 use tower_workspace_token::{
     authority::TokenAuthority,
@@ -18,7 +17,6 @@ use tower_workspace_token::{
     id::WorkspaceId,
     store::{StoreError, StoreErrorKind},
 };
-use tower_workspace_token_sqlite::Options;
 use workspace_token_key_memory::hold;
 
 use crate::{
@@ -30,19 +28,23 @@ use crate::{
     caller::Caller,
     config::SettingLine,
     data_dir::{DataDir, DataDirLock, keys::OpenKeys},
-    db::{Database, DatabaseError, meta},
+    db::{Database, DatabaseError, Opening, meta},
     error::AppError,
     hardening, key_check,
     key_room::KeyRoom,
     live::Live,
+    nodes::Nodes,
     once::Once,
-    people::{accounts::Accounts, setup::SetupFile, transfers},
+    people::{accounts::Accounts, setup::SetupFile},
     probes::Probes,
     progress::Jobs,
     rollback::{self, GuardedStore},
     tasks::{Protocol, Tasks},
     workspaces::{self, Protocols},
 };
+
+/// How long a node may take to tell the others that it is gone: more than a lease.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The open data directory and all that works on it. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -55,6 +57,7 @@ struct Shared {
     authority: TokenAuthority,
     database: Database,
     tasks: Tasks,
+    nodes: Nodes,
     live: Live,
     accounts: Accounts,
     setup_file: SetupFile,
@@ -62,6 +65,7 @@ struct Shared {
     activity: Activity,
     protocols: Protocols,
     addresses: Addresses,
+    data_dir: PathBuf,
     keys: KeyRoom,
     journal: Option<(PathBuf, GuardedStore)>,
     jobs: Jobs,
@@ -71,8 +75,8 @@ struct Shared {
     started: Moment,
     settings: OnceLock<Vec<SettingLine>>,
     is_demo: AtomicBool,
-    /// Held by whoever gives a workspace a token, and alone by whoever archives one, so that no token
-    /// appears in a workspace after its tokens were revoked.
+    /// Held by whoever gives a workspace a token, and alone by whoever archives one: see `lifecycle`, which
+    /// has them right where another server does the one or the other.
     lifecycle: RwLock<()>,
     /// Last, so that the directory is free only when nothing uses it any longer.
     _lock: DataDirLock,
@@ -85,20 +89,18 @@ impl App {
     pub(crate) async fn open(
         data_dir: &DataDir,
         lock: DataDirLock,
+        database: Opening,
         keys: OpenKeys,
         addresses: Option<Addresses>,
         at_rest: &AtRest,
     ) -> anyhow::Result<Self> {
-        let path = data_dir.database();
-        // Exclusive: the lock says that there is nobody else.
-        let store = Options::new(&path)
-            .exclusive()
-            .open()
-            .with_context(|| format!("cannot use the database {}", path.display()))?;
-        let database = Database::open(&store)?;
+        let (store, database) = database.finish()?;
         let OpenKeys { file, keys } = keys;
         key_check::check(&database, &keys).await?;
-        let journal = rollback::open(&store, &database, &at_rest.rollback_journal).await?;
+        let journal = match store.sqlite() {
+            Some(store) => rollback::open(store, &database, &at_rest.rollback_journal).await?,
+            None => rollback::refuse(&at_rest.rollback_journal)?,
+        };
         let profile = at_rest::profile(&database, at_rest.seal).await?;
         let keys_at_hand = KeyRoom::new(file, store.clone(), &keys);
         let addresses = match addresses {
@@ -125,24 +127,28 @@ impl App {
         if let Err(left) = downloads.clear() {
             tracing::warn!("{left:#}");
         }
+        let once = Once::open(database.clone()).await?;
         let live = Live::default();
+        let nodes = Nodes::of(keys_at_hand.store());
         let protocols = Protocols::default();
-        let legacy = database.read(|snapshot| workspaces::legacy(snapshot));
+        let legacy = database.read(workspaces::legacy);
         for workspace in legacy.await? {
             protocols.set(&workspace, Protocol::Legacy);
         }
         Ok(Self {
             shared: Arc::new(Shared {
                 authority,
-                tasks: Tasks::new(database.clone(), live.clone()),
+                tasks: Tasks::new(database.clone(), live.clone(), nodes.clone()),
+                nodes,
                 accounts: Accounts::new(database.clone(), live.clone()),
                 setup_file: SetupFile::new(data_dir.setup_link()),
-                once: Once::new()?,
+                once,
                 activity: Activity::new(live.clone()),
                 live,
                 protocols,
                 database,
                 addresses,
+                data_dir: data_dir.path().to_owned(),
                 keys: keys_at_hand,
                 journal,
                 jobs: Jobs::default(),
@@ -175,6 +181,11 @@ impl App {
     /// Returns the tasks of all workspaces.
     pub fn tasks(&self) -> &Tasks {
         &self.shared.tasks
+    }
+
+    /// Returns what this server is among those on its database.
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.shared.nodes
     }
 
     /// Returns where changes are announced for open pages.
@@ -211,6 +222,18 @@ impl App {
 
     pub(crate) fn addresses(&self) -> &Addresses {
         &self.shared.addresses
+    }
+
+    /// Returns the path of the data directory, as an absolute one.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.shared.data_dir
+    }
+
+    /// Tells the other nodes that nobody here has to be waited for any longer. Checks of tokens fail from here on.
+    pub(crate) async fn leave(&self) {
+        if let Some(store) = self.keys().store().postgres() {
+            let _ = tokio::time::timeout(LAST_WORDS, store.close()).await;
+        }
     }
 
     /// Returns where the keys are kept.
@@ -282,64 +305,6 @@ impl App {
 
     pub(crate) fn lifecycle(&self) -> &RwLock<()> {
         &self.shared.lifecycle
-    }
-
-    /// Revokes what a crash in the middle of archiving left alive.
-    pub(crate) async fn finish_archiving(&self) -> anyhow::Result<()> {
-        let archived = self
-            .database()
-            .read(|snapshot| workspaces::archived(snapshot));
-        for workspace in archived.await? {
-            // No token of a locked one is accepted, until it is unlocked and this is done then.
-            if !self.is_locked(&workspace) {
-                self.authority().revoke_all(&workspace).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the tokens of workspaces that changed hands while a crash kept them from being regenerated:
-    /// their former owner has seen them.
-    pub(crate) async fn finish_transfers(&self) -> anyhow::Result<()> {
-        let unfinished = self
-            .database()
-            .read(|snapshot| transfers::unfinished(snapshot))
-            .await?;
-        for id in unfinished {
-            if !self.is_locked(&id) {
-                self.finish_transfer(&id).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn finish_transfer(&self, id: &WorkspaceId) -> Result<(), AppError> {
-        let id = *id;
-        self.authority().revoke_all(&id).await?;
-        self.database()
-            .write(move |transaction| transfers::remove(transaction, &id))
-            .await?;
-        Ok(())
-    }
-
-    /// Does for one workspace what could not be done while it was locked.
-    pub(crate) async fn finish_what_was_begun(&self, id: &WorkspaceId) -> Result<(), AppError> {
-        let id = *id;
-        let (is_archived, is_handed_over) = self
-            .database()
-            .read(move |snapshot| {
-                let is_archived = workspaces::archived(snapshot)?.contains(&id);
-                let is_handed_over = transfers::unfinished(snapshot)?.contains(&id);
-                Ok::<_, DatabaseError>((is_archived, is_handed_over))
-            })
-            .await?;
-        if is_archived {
-            self.authority().revoke_all(&id).await?;
-        }
-        if is_handed_over {
-            self.finish_transfer(&id).await?;
-        }
-        Ok(())
     }
 }
 

@@ -4,14 +4,19 @@ pub(crate) mod export;
 
 use std::net::IpAddr;
 
-use rusqlite::{Connection, named_params};
 use tower_workspace_token::id::WorkspaceId;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::App, caller::Caller, db::DatabaseError, error::AppError, live::Topic, people::UserId, time,
+    app::App,
+    caller::Caller,
+    db::{DatabaseError, Transaction, named_params},
+    error::AppError,
+    live::Topic,
+    people::UserId,
+    time,
 };
 
 /// What is kept of something that was done. Never holds a secret.
@@ -60,7 +65,7 @@ pub(crate) async fn record(app: &App, caller: &Caller, workspace: Option<Workspa
 
 /// Keeps it inside of the transaction that does it.
 pub(crate) fn insert(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     caller: &Caller,
     workspace: Option<&WorkspaceId>,
     note: &Note,
@@ -71,7 +76,7 @@ pub(crate) fn insert(
 
 /// Keeps that somebody tried in vain to enter the account of `user`, if there is such a one.
 pub(crate) fn insert_refusal(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: Option<&UserId>,
     address: Option<IpAddr>,
     note: &Note,
@@ -80,7 +85,7 @@ pub(crate) fn insert_refusal(
 }
 
 fn insert_as(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     actor: &str,
     user: Option<&UserId>,
     address: Option<IpAddr>,
@@ -192,7 +197,7 @@ fn area_of(action: &str) -> &str {
 
 /// To a workspace belong its own entries, and the logins of its members since they are members.
 fn select(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: Option<&WorkspaceId>,
     filter: &AuditFilter,
     limit: u32,
@@ -202,11 +207,11 @@ fn select(
         format!(
             "SELECT * FROM (
                SELECT number, at, workspace, user, actor, action, subject, detail, {address} FROM audit
-               WHERE {belongs} AND (:before IS NULL OR number < :before)
-                 AND (:actor IS NULL OR actor = :actor COLLATE NOCASE)
-                 AND (:action IS NULL OR action = :action
-                      OR substr(action, 1, length(:action) + 1) = :action || '.')
-               ORDER BY number DESC LIMIT :limit)"
+               WHERE {belongs} AND (number < :before OR :before IS NULL)
+                 AND (lower(actor) = :actor OR :actor IS NULL)
+                 AND (action = :action OR substr(action, 1, length(:action) + 1) = :action || '.'
+                      OR :action IS NULL)
+               ORDER BY number DESC LIMIT :limit) AS part"
         )
     };
     let sql = match workspace {
@@ -221,14 +226,14 @@ fn select(
                 "NULL AS address"
             ),
         ),
-        None => part(":workspace IS NULL", "address"),
+        None => part("CAST(:workspace AS TEXT) IS NULL", "address"),
     };
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(
         named_params! {
             ":workspace": workspace.map(WorkspaceId::as_str),
             ":before": filter.before,
-            ":actor": filter.actor,
+            ":actor": filter.actor.as_deref().map(str::to_ascii_lowercase),
             ":action": filter.action,
             ":limit": limit,
         },
@@ -246,7 +251,7 @@ fn select(
             })
         },
     )?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
 /// All actions of which there are entries.

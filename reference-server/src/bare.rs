@@ -20,6 +20,7 @@ use crate::{
     at_rest::AtRest,
     caller::Caller,
     data_dir::{DataDir, keys::KeySource},
+    db::DatabasePlace,
     mcp,
 };
 
@@ -32,9 +33,18 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let data_dir = DataDir::open_or_create(path)?;
     let lock = data_dir.try_lock()?.context("somebody else uses it")?;
-    let keys = KeySource::DataDir.read_or_create(&data_dir)?;
+    let database = DatabasePlace::Sqlite.find(&data_dir).await?;
+    let keys = KeySource::DataDir.read_or_create(&data_dir, database.is_new())?;
     let addresses = Addresses::new(address, false, None, None);
-    let app = App::open(&data_dir, lock, keys, Some(addresses), &AtRest::default()).await?;
+    let app = App::open(
+        &data_dir,
+        lock,
+        database,
+        keys,
+        Some(addresses),
+        &AtRest::default(),
+    )
+    .await?;
     let service = service(&app).layer(Extension(token(&app).await?));
     writeln!(std::io::stdout(), "listening on http://{address}/mcp")?;
     // rmcp's answers come in pieces, each of which would wait for the one before to be acknowledged.

@@ -1,12 +1,20 @@
 //! The server's options: from the command line, then `WST_*` variables, then a TOML file, then defaults.
 
 use std::{
-    collections::BTreeSet, env, fs, net::SocketAddr, num::NonZeroU32, path, path::PathBuf,
-    str::FromStr, time::Duration,
+    collections::BTreeSet,
+    convert::Infallible,
+    env, fs,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::{self, Path, PathBuf},
+    str::FromStr,
+    time::Duration,
 };
 
+use anyhow::Context as _;
 use clap::{ArgMatches, Args, Command, Parser, builder::BoolishValueParser, parser::ValueSource};
 use schemars::JsonSchema;
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use tower_workspace_token::token::{AccessTokenLife, InvalidAccessTokenLife};
@@ -14,7 +22,11 @@ use tower_workspace_token::token::{AccessTokenLife, InvalidAccessTokenLife};
 use crate::{
     addresses::{DEFAULT_LISTEN, Domain, PublicUrl},
     at_rest::{AtRest, Seal},
-    data_dir::{KEY_FILE, keys::KeySource},
+    data_dir::{
+        KEY_FILE,
+        keys::{KeySource, read_private},
+    },
+    db::DatabasePlace,
     error::AppError,
     http::client_address::{ProxyHeader, TrustedProxy},
     limits::Limits,
@@ -119,14 +131,25 @@ pub(crate) struct ServerOptions {
     #[arg(long, env = "WST_MCP_DOMAIN", value_name = "DOMAIN")]
     pub(crate) mcp_domain: Option<Domain>,
 
-    /// The database [possible values: sqlite] [default: sqlite]
+    /// The database: `sqlite`, a file in the data directory, or, for several servers that share one,
+    /// postgres://USER@HOST/NAME [default: sqlite]
     #[arg(
         long,
         env = "WST_DATABASE",
         hide_env_values = true,
-        value_name = "DATABASE"
+        value_name = "DATABASE",
+        value_parser = secret
     )]
-    pub(crate) database: Option<String>,
+    pub(crate) database: Option<SecretString>,
+
+    /// A private file that says which database, where the URL holds a password
+    #[arg(
+        long,
+        env = "WST_DATABASE_FILE",
+        value_name = "FILE",
+        conflicts_with = "database"
+    )]
+    pub(crate) database_file: Option<PathBuf>,
 
     /// A file with the keys, such as a systemd credential [default: in the data directory]
     #[arg(long, env = "WST_KEY_FILE", value_name = "FILE")]
@@ -177,6 +200,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) mcp_domain: Option<Domain>,
+    pub(crate) database: DatabasePlace,
     pub(crate) keys: KeySource,
     pub(crate) at_rest: AtRest,
     pub(crate) demo: bool,
@@ -193,6 +217,13 @@ pub(crate) struct SettingLine {
 }
 
 impl Settings {
+    /// Returns whether anybody said which database is to be used.
+    pub(crate) fn is_database_named(&self) -> bool {
+        let names = ["database", "database_file"];
+        let mut lines = self.lines.iter();
+        lines.any(|line| names.contains(&&*line.name) && line.origin != Origin::Default)
+    }
+
     /// Returns where the data directory was named.
     pub(crate) fn data_dir_origin(&self) -> Origin {
         let line = self.lines.iter().find(|line| line.name == "data_dir");
@@ -248,7 +279,9 @@ pub(crate) struct ConfigFile {
     public_url: Option<PublicUrl>,
     #[serde(default, deserialize_with = "parsed")]
     mcp_domain: Option<Domain>,
-    database: Option<String>,
+    #[serde(default, deserialize_with = "secret_text")]
+    database: Option<SecretString>,
+    database_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
     #[serde(default, deserialize_with = "parsed")]
     rollback_journal: Option<JournalChoice>,
@@ -285,10 +318,7 @@ impl Settings {
         let mut lines = Lines::of(&global.given);
         let listening = lines.listening(&server, &file)?;
         let limits = lines.limits(&server, &file);
-        let database = lines.pick("database", server.database, file.database);
-        check_database(database.as_deref())?;
-        // Its own text may hold a password.
-        lines.show("database", "sqlite");
+        let database = lines.database(&server, &file)?;
         let data_dir = lines
             .pick("data_dir", global.data_dir.clone(), file.data_dir)
             .unwrap_or_else(|| PathBuf::from("data"));
@@ -331,6 +361,7 @@ impl Settings {
             limits,
             public_url,
             mcp_domain,
+            database,
             keys: key_file.map_or(KeySource::DataDir, KeySource::Given),
             at_rest: AtRest {
                 rollback_journal: journal.unwrap_or_default(),
@@ -375,6 +406,31 @@ impl<'a> Lines<'a> {
         let given = |value: &T| (*value != T::default()).then(|| value.clone());
         self.pick(name, given(first), given(file))
             .unwrap_or_default()
+    }
+
+    /// Returns which database is to be used. What is shown of it is the kind: its text may hold a password.
+    fn database(
+        &mut self,
+        server: &ServerOptions,
+        file: &ConfigFile,
+    ) -> Result<DatabasePlace, AppError> {
+        let path = self.pick(
+            "database_file",
+            server.database_file.clone(),
+            file.database_file.clone(),
+        );
+        let shown = path.as_ref().map(|path| path.display());
+        self.show_or("database_file", shown, "none");
+        let text = self.pick("database", server.database.clone(), file.database.clone());
+        // What stands nearer counts, also where the other kind of option stands farther off.
+        let is_nearer = server.database_file.is_some() || server.database.is_none();
+        let text = match path.filter(|_| is_nearer) {
+            Some(path) => Some(read_secret(&path)?),
+            None => text,
+        };
+        let database = text.map_or(Ok(DatabasePlace::Sqlite), DatabasePlace::read)?;
+        self.show("database", database.kind());
+        Ok(database)
     }
 
     fn listening(
@@ -540,13 +596,29 @@ fn certificate_files(
     }
 }
 
-/// Refuses every database but the one that there is, without a word of what was given: it may hold a
-/// password, which is also why clap, who would quote it, does not check it.
-fn check_database(database: Option<&str>) -> Result<(), AppError> {
-    match database {
-        None | Some("sqlite") => Ok(()),
-        Some(_) => Err(AppError::usage("the database can only be `sqlite`")),
-    }
+/// Reads a file that holds one secret and a line's end.
+/// Reads a secret from a file that nobody else can read.
+pub(crate) fn read_secret(path: &Path) -> Result<SecretString, AppError> {
+    let read = || -> anyhow::Result<SecretString> {
+        let text = read_private(fs::File::open(path)?, true)?;
+        Ok(text.trim().into())
+    };
+    let read = read().with_context(|| format!("cannot use the file {}", path.display()));
+    Ok(read?)
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "clap takes parsers, which may fail"
+)]
+pub(crate) fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.into())
+}
+
+fn secret_text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SecretString>, D::Error> {
+    Ok(Some(String::deserialize(deserializer)?.into()))
 }
 
 /// Returns what clap has to say, without what it adds for its own: the last paragraph is about `--help`.

@@ -220,7 +220,11 @@ impl From<anyhow::Error> for AppError {
 
 impl From<DatabaseError> for AppError {
     fn from(error: DatabaseError) -> Self {
-        Self::new(ErrorCode::Unavailable, error.to_string()).with_source_of(&error)
+        let code = match error.is_of_request() {
+            true => ErrorCode::InvalidArgument,
+            false => ErrorCode::Unavailable,
+        };
+        Self::new(code, error.to_string()).with_source_of(&error)
     }
 }
 

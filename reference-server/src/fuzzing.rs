@@ -11,13 +11,14 @@ use crate::{
 };
 
 /// Every option that a configuration file may name.
-const OPTIONS: [&str; 22] = [
+const OPTIONS: [&str; 23] = [
     "access_token_life",
     "admin_listen",
     "calls_per_token",
     "connections_per_source",
     "data_dir",
     "database",
+    "database_file",
     "demo",
     "failed_tokens_per_minute",
     "insecure_admin",

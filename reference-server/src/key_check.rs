@@ -4,14 +4,13 @@
 //! right one before anything is read or written with it.
 
 use anyhow::bail;
-use rusqlite::Connection;
 use tower_workspace_token::{
     authority::Keys,
     cipher::{KeyRing, RingKey},
 };
 
 use crate::{
-    db::{Database, DatabaseError},
+    db::{Database, DatabaseError, Transaction, params},
     time,
 };
 
@@ -39,7 +38,11 @@ pub(crate) async fn check(database: &Database, keys: &Keys) -> anyhow::Result<()
 pub(crate) type KeyName = (&'static str, String);
 
 /// Forgets that the database needs a key.
-pub(crate) fn forget(connection: &Connection, ring: &str, id: &str) -> Result<(), DatabaseError> {
+pub(crate) fn forget(
+    connection: &Transaction<'_>,
+    ring: &str,
+    id: &str,
+) -> Result<(), DatabaseError> {
     connection.execute(
         "DELETE FROM required_keys WHERE ring = ?1 AND id = ?2",
         [ring, id],
@@ -48,7 +51,7 @@ pub(crate) fn forget(connection: &Connection, ring: &str, id: &str) -> Result<()
 }
 
 /// Forgets all keys but those in `needed`.
-pub(crate) fn keep(connection: &Connection, needed: &[KeyName]) -> Result<(), DatabaseError> {
+pub(crate) fn keep(connection: &Transaction<'_>, needed: &[KeyName]) -> Result<(), DatabaseError> {
     for (ring, id) in required(connection)? {
         let is_needed = |(other, key): &KeyName| *other == ring && *key == id;
         if !needed.iter().any(is_needed) {
@@ -59,11 +62,13 @@ pub(crate) fn keep(connection: &Connection, needed: &[KeyName]) -> Result<(), Da
 }
 
 /// Returns the keys that the database needs, oldest first.
-pub(crate) fn required(connection: &Connection) -> Result<Vec<(String, String)>, DatabaseError> {
+pub(crate) fn required(
+    connection: &Transaction<'_>,
+) -> Result<Vec<(String, String)>, DatabaseError> {
     let mut statement =
-        connection.prepare("SELECT ring, id FROM required_keys ORDER BY since, ring, id")?;
+        connection.prepare_cached("SELECT ring, id FROM required_keys ORDER BY since, ring, id")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
 pub(crate) fn held(keys: &Keys) -> Vec<KeyName> {
@@ -86,7 +91,7 @@ fn ids<K: RingKey>(name: &'static str, ring: &KeyRing<K>) -> Vec<KeyName> {
 }
 
 pub(crate) fn missing(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     held: &[KeyName],
 ) -> Result<Vec<(String, String)>, DatabaseError> {
     let mut missing = required(connection)?;
@@ -99,11 +104,11 @@ pub(crate) fn missing(
 }
 
 /// Notes that the database needs the keys from now on.
-pub(crate) fn note(connection: &Connection, used: &[KeyName]) -> Result<(), DatabaseError> {
+pub(crate) fn note(connection: &Transaction<'_>, used: &[KeyName]) -> Result<(), DatabaseError> {
     for (ring, id) in used {
         connection.execute(
             "INSERT INTO required_keys (ring, id, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            rusqlite::params![ring, id, time::now()],
+            params![ring, id, time::now()],
         )?;
     }
     Ok(())

@@ -16,16 +16,15 @@ use tower_workspace_token::{
     error::ErrorKind,
     id::{KeyId, SlotKey},
 };
-use tower_workspace_token_sqlite::SqliteStore;
 use workspace_token_key_memory::hold;
 
-use crate::{data_dir::keys::KeyFile, error::AppError, hardening, key_check::KeyName};
+use crate::{data_dir::keys::KeyFile, db::Store, error::AppError, hardening, key_check::KeyName};
 
 /// Where the keys are kept.
 #[derive(Debug)]
 pub(crate) struct KeyRoom {
     file: KeyFile,
-    store: SqliteStore,
+    store: Store,
     ids: RwLock<KeyIds>,
     /// The keys that the last change put in the file, which may not have come to be used.
     written: RwLock<Option<KeyIds>>,
@@ -53,7 +52,7 @@ pub(crate) struct KeyUse {
 }
 
 impl KeyRoom {
-    pub(crate) fn new(file: KeyFile, store: SqliteStore, keys: &Keys) -> Self {
+    pub(crate) fn new(file: KeyFile, store: Store, keys: &Keys) -> Self {
         Self {
             file,
             store,
@@ -67,7 +66,7 @@ impl KeyRoom {
         &self.file
     }
 
-    pub(crate) fn store(&self) -> &SqliteStore {
+    pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
@@ -176,6 +175,15 @@ impl KeyIds {
             signing: keys.signing.iter().map(|key| key.id()).collect(),
             sealing: keys.sealing.iter().map(|key| key.id()).collect(),
         }
+    }
+
+    /// Returns them as the database names them.
+    pub(crate) fn names(&self) -> Vec<KeyName> {
+        let of = |ring, ids: &[KeyId]| {
+            let names = ids.iter().map(|id| (ring, id.to_string()));
+            names.collect::<Vec<_>>()
+        };
+        [of("signing", &self.signing), of("sealing", &self.sealing)].concat()
     }
 }
 

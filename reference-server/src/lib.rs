@@ -30,7 +30,6 @@
 //! | `doctor` | `wst doctor`: what is looked at from outside of the server |
 //! | `fuzzing` | what must hold of files that people write, for `fuzz/`; not in `wst` |
 //! | `limits`, `rate` | how much clients may take, and how often |
-//! | `mcp_url` | the URL of a workspace as somebody was given it |
 //! | `probes` | how a request of `wst doctor` reached the server |
 //! | `progress` | how far long work has come |
 //! | `scan` | `wst scan`: tokens that have leaked into files and histories |
@@ -66,13 +65,15 @@ mod hardening;
 mod http;
 mod key_check;
 mod key_room;
+mod lifecycle;
 mod limits;
 mod listener;
 mod live;
 mod logging;
 mod mcp;
-mod mcp_url;
 mod metrics;
+mod migrate;
+mod nodes;
 mod once;
 mod people;
 mod probes;

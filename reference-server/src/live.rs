@@ -7,10 +7,11 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     str::FromStr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use tokio::sync::broadcast;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, mpsc};
 use tower_workspace_token::id::WorkspaceId;
 
 /// Announces changes to those who listen. Cheap to clone; clones share the listeners.
@@ -24,7 +25,9 @@ struct Shared {
     /// Tells this process from the ones before, whose numbers mean nothing here.
     epoch: u64,
     kept: Mutex<Kept>,
-    changes: broadcast::Sender<(u64, Change)>,
+    changes: broadcast::Sender<Option<(u64, Change)>>,
+    /// Where other nodes are told, if there are any.
+    outward: OnceLock<mpsc::UnboundedSender<Change>>,
     /// How many streams each listener has open.
     seats: Mutex<HashMap<String, usize>>,
 }
@@ -44,7 +47,7 @@ struct Kept {
 }
 
 /// Something has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Change {
     /// In this workspace, or in the server as a whole.
     pub(crate) workspace: Option<WorkspaceId>,
@@ -52,7 +55,7 @@ pub(crate) struct Change {
 }
 
 /// What has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Topic {
     /// Permissions that agents ask for; what belongs to a task is announced as that too.
     Approvals,
@@ -91,7 +94,7 @@ pub(crate) enum Heard {
 pub(crate) struct Listener {
     live: Live,
     missed: VecDeque<Heard>,
-    changes: broadcast::Receiver<(u64, Change)>,
+    changes: broadcast::Receiver<Option<(u64, Change)>>,
 }
 
 impl Live {
@@ -101,6 +104,22 @@ impl Live {
             workspace: workspace.copied(),
             topic,
         };
+        if let Some(outward) = self.shared.outward.get() {
+            // It fails while the process ends.
+            let _ = outward.send(change.clone());
+        }
+        self.hear(change);
+    }
+
+    /// Has other nodes told of what is announced here from now on, by whoever reads the answer; once.
+    pub(crate) fn outward(&self) -> mpsc::UnboundedReceiver<Change> {
+        let (outward, changes) = mpsc::unbounded_channel();
+        let _ = self.shared.outward.set(outward);
+        changes
+    }
+
+    /// Announces a change that other nodes know of, here alone.
+    pub(crate) fn hear(&self, change: Change) {
         let mut kept = self.kept();
         kept.last += 1;
         if kept.recent.len() == CAPACITY {
@@ -108,7 +127,15 @@ impl Live {
         }
         kept.recent.push_back(change.clone());
         // Under the lock, so that nobody hears them out of order. Fails if nobody listens.
-        let _ = self.shared.changes.send((kept.last, change));
+        let _ = self.shared.changes.send(Some((kept.last, change)));
+    }
+
+    /// Tells everybody that they may have missed anything.
+    pub(crate) fn doubt_everything(&self) {
+        let mut kept = self.kept();
+        kept.last += 1;
+        kept.recent.clear();
+        let _ = self.shared.changes.send(None);
     }
 
     /// Returns the cursor after the last change. Take it before the state that is shown with it.
@@ -186,7 +213,8 @@ impl Listener {
             return missed;
         }
         match self.changes.recv().await {
-            Ok((number, change)) => Heard::Change(self.live.at(number), change),
+            Ok(Some((number, change))) => Heard::Change(self.live.at(number), change),
+            Ok(None) => Heard::Everything(self.live.cursor()),
             // It cannot be closed: the listener holds a sender.
             Err(_) => {
                 let cursor = self.live.cursor();
@@ -219,6 +247,7 @@ impl Default for Live {
                 epoch: u64::from_ne_bytes(epoch),
                 kept: Mutex::default(),
                 changes: broadcast::Sender::new(CAPACITY),
+                outward: OnceLock::new(),
                 seats: Mutex::default(),
             }),
         }
@@ -291,6 +320,35 @@ mod tests {
         assert_eq!(topics(&mut slow, 1).await, ["everything"]);
         live.announce(None, Topic::Tokens);
         assert_eq!(topics(&mut slow, 1).await, ["Tokens"]);
+    }
+
+    #[tokio::test]
+    async fn whoever_may_have_missed_something_is_told_to_ask_for_everything() {
+        let live = Live::default();
+        live.announce(None, Topic::Audit);
+        let page = live.cursor();
+        let mut open = live.listen(None);
+        live.doubt_everything();
+        live.announce(None, Topic::Tokens);
+        assert_eq!(topics(&mut open, 2).await, ["everything", "Tokens"]);
+        assert_eq!(
+            topics(&mut live.listen(Some(page)), 1).await,
+            ["everything"]
+        );
+    }
+
+    #[tokio::test]
+    async fn other_nodes_are_told_of_what_happens_here_and_not_of_what_they_told() {
+        let live = Live::default();
+        let mut outward = live.outward();
+        let change = |topic| Change {
+            workspace: None,
+            topic,
+        };
+        live.hear(change(Topic::Audit));
+        live.announce(None, Topic::Tokens);
+        assert_eq!(outward.try_recv(), Ok(change(Topic::Tokens)));
+        assert!(outward.try_recv().is_err());
     }
 
     #[test]

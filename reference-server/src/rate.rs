@@ -4,6 +4,9 @@
 //! found by a hash that nobody outside can know, and is refused if both cells refuse. With n keys that are all
 //! at their limit, another one is refused beside them with a chance of (1 - e^(-n / cells))²: with a tenth as
 //! many as there are cells one in 110. Rows are made when something is counted for the first time.
+//!
+//! Each server counts what comes to it: where several share a database, somebody who reaches all of them has
+//! as many times the rate. Nothing that has to hold to the one is decided by it.
 
 use std::{
     hash::{BuildHasher as _, Hash, RandomState},

@@ -1,9 +1,8 @@
 //! Which token is to replace which: until the old one is revoked, the page says how far it is.
 
-use rusqlite::{Connection, params};
 use tower_workspace_token::id::WorkspaceId;
 
-use crate::db::DatabaseError;
+use crate::db::{DatabaseError, Transaction, params};
 
 /// A token that is being replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +12,7 @@ pub(crate) struct Replacement {
 }
 
 pub(crate) fn begin(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     old: &str,
     new: &str,
@@ -29,7 +28,7 @@ pub(crate) fn begin(
 
 /// Forgets replacements of a token that is revoked, or by one that is.
 pub(crate) fn end(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     token: &str,
 ) -> Result<(), DatabaseError> {
@@ -41,7 +40,7 @@ pub(crate) fn end(
 }
 
 pub(crate) fn list(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<Vec<Replacement>, DatabaseError> {
     let mut statement = connection
@@ -52,5 +51,5 @@ pub(crate) fn list(
             new: row.get(1)?,
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }

@@ -17,7 +17,7 @@ use tower_workspace_token::store::journal::{
 };
 use tower_workspace_token_sqlite::{SqliteStore, for_each_slot};
 
-use crate::db::{Database, DatabaseError, meta};
+use crate::db::{Database, DatabaseError, Transaction, meta};
 
 /// Which journal is to be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,12 +40,12 @@ pub(crate) async fn open(
     database: &Database,
     choice: &JournalChoice,
 ) -> anyhow::Result<Option<(PathBuf, GuardedStore)>> {
-    let known = database.read(|snapshot| known(snapshot)).await?;
+    let known = database.read(known).await?;
     let path = match (choice, &known) {
         (JournalChoice::None, _) => {
             if let Some(known) = known {
                 tracing::warn!(path = %known.path.display(), "the rollback journal is no longer used: an old copy of the database goes unnoticed from here on");
-                database.write(|transaction| forget(transaction)).await?;
+                database.write(forget).await?;
             }
             return Ok(None);
         }
@@ -75,6 +75,17 @@ pub(crate) async fn open(
     Ok(Some((known.path, guarded)))
 }
 
+/// Stops whoever wants a journal of a database that others write too: of what they do it would know nothing, and
+/// take them for an old copy that was put back.
+pub(crate) fn refuse(choice: &JournalChoice) -> anyhow::Result<Option<(PathBuf, GuardedStore)>> {
+    match choice {
+        JournalChoice::AsBefore | JournalChoice::None => Ok(None),
+        JournalChoice::At(_) => bail!(
+            "a rollback journal is for a database in the data directory: leave --rollback-journal out; after a PostgreSQL database was put back from an old copy, regenerate its tokens; nothing was changed"
+        ),
+    }
+}
+
 /// Opens the journal that vouches for the tokens of a backup; `None` if there is none to ask.
 ///
 /// `current` is the database that the backup takes the place of. A journal that the backup alone knows of may be
@@ -84,8 +95,9 @@ pub(crate) fn open_for_restore(
     backup: &Connection,
     choice: &JournalChoice,
 ) -> anyhow::Result<Option<(PathBuf, RollbackJournal)>> {
-    let of_current = current.map(known).transpose()?.flatten();
-    let of_backup = known(backup)?;
+    let of_connection = |connection| known(&Transaction::of(connection));
+    let of_current = current.map(of_connection).transpose()?.flatten();
+    let of_backup = of_connection(backup)?;
     let is_of_current = of_current.is_some();
     let known = of_current.or(of_backup);
     let path = match (choice, &known) {
@@ -128,7 +140,7 @@ fn check_slots(journal: &RollbackJournal, path: &Path, backup: &Connection) -> a
 }
 
 /// Returns where the journal was that a database was last used with.
-pub(crate) fn known_path(connection: &Connection) -> Result<Option<PathBuf>, DatabaseError> {
+pub(crate) fn known_path(connection: &Transaction<'_>) -> Result<Option<PathBuf>, DatabaseError> {
     Ok(known(connection)?.map(|known| known.path))
 }
 
@@ -162,7 +174,7 @@ struct Known {
     id: String,
 }
 
-fn known(connection: &Connection) -> Result<Option<Known>, DatabaseError> {
+fn known(connection: &Transaction<'_>) -> Result<Option<Known>, DatabaseError> {
     let path = meta::get(connection, meta::ROLLBACK_JOURNAL)?;
     let id = meta::get(connection, meta::ROLLBACK_JOURNAL_ID)?;
     Ok(path.zip(id).map(|(path, id)| Known {
@@ -173,7 +185,7 @@ fn known(connection: &Connection) -> Result<Option<Known>, DatabaseError> {
 
 /// Keeps which journal the database is used with.
 pub(crate) fn remember(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     path: &Path,
     id: &str,
 ) -> Result<(), DatabaseError> {
@@ -182,7 +194,7 @@ pub(crate) fn remember(
 }
 
 /// Forgets which journal the database was last used with.
-pub(crate) fn forget(connection: &Connection) -> Result<(), DatabaseError> {
+pub(crate) fn forget(connection: &Transaction<'_>) -> Result<(), DatabaseError> {
     meta::remove(connection, meta::ROLLBACK_JOURNAL)?;
     meta::remove(connection, meta::ROLLBACK_JOURNAL_ID)
 }

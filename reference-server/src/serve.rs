@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinSet,
 };
 use tower_workspace_token::serve::{Listener, ServeFuture, serve};
@@ -29,6 +29,7 @@ use crate::{
     demo,
     error::{AppError, ErrorCode},
     http::{self, PublicService},
+    lifecycle,
     listener::{
         bounded::{Bounded, make_room},
         certificate::{Certificate, Reloader},
@@ -36,7 +37,7 @@ use crate::{
         shares::Shares,
         tls::TlsListener,
     },
-    metrics,
+    metrics, nodes,
     people::setup,
 };
 
@@ -60,7 +61,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
         demo::check_data_dir(&data_dir)?;
     }
     probe_writes(&data_dir)?;
-    let keys = hold(|| settings.keys.read_or_create(&data_dir))?;
+    data_dir.check_kind(&settings.database, settings.is_database_named())?;
+    let database = settings.database.find(&data_dir).await?;
+    let keys = hold(|| settings.keys.read_or_create(&data_dir, database.is_new()))?;
     let (listener, address) = bind(listening.address).await?;
     let admin_listener = match listening.admin {
         None => None,
@@ -73,11 +76,20 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
         settings.mcp_domain.clone(),
     );
     let arrivals = listening.arrivals(&addresses);
-    let app = App::open(&data_dir, lock, keys, Some(addresses), &settings.at_rest).await?;
+    let app = App::open(
+        &data_dir,
+        lock,
+        database,
+        keys,
+        Some(addresses),
+        &settings.at_rest,
+    )
+    .await?;
+    data_dir.note_kind(&settings.database)?;
     app.show_settings(settings.lines);
     app.finish_archiving().await?;
     app.finish_transfers().await?;
-    app.tasks().close_sessions_of_the_past().await?;
+    app.tasks().close_sessions_of_the_dead().await?;
     let cast = match settings.demo {
         true => demo::prepare(&app, address).await?,
         false => None,
@@ -86,8 +98,17 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     let control = ControlSocket::bind(&data_dir)?;
 
     let (stop, stopped) = watch::channel(false);
+    let (outdated, is_outdated) = oneshot::channel();
     // What goes on beside, and ends with this function.
     let mut background = JoinSet::new();
+    background.spawn(lifecycle::keep_finishing(app.clone()));
+    if app.keys().store().postgres().is_some() {
+        background.spawn(nodes::speak(app.clone(), app.live().outward()));
+        let hearing = nodes::listen(app.clone());
+        background.spawn(async move {
+            let _ = outdated.send(hearing.await);
+        });
+    }
     let admin = match admin_listener {
         None => None,
         Some((listener, address)) => {
@@ -137,7 +158,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     let commands = api::router(app.clone()).layer(Extension(Caller::CommandLine));
     let control = control.serve(commands, told(stopped));
     let until_signal = async {
-        signals.wait().await;
+        let problem = tokio::select! {
+            () = signals.wait() => None,
+            Ok(problem) = is_outdated => Some(problem),
+        };
         tracing::info!("stopping");
         if let Some(agent) = agent {
             agent.abort();
@@ -148,8 +172,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
         tokio::join!(tokio::time::sleep(LAST_ANSWERS), app.jobs().backup.stop());
         // The servers hold a receiver until they end.
         let _ = stop.send(true);
+        problem
     };
-    let (public, control, admin, ()) = tokio::join!(public, control, admin, until_signal);
+    let (public, control, admin, problem) = tokio::join!(public, control, admin, until_signal);
     public.context("the listener failed")?;
     admin.context("the admin listener failed")?;
     control.context("the control socket failed")?;
@@ -158,9 +183,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), AppError> {
     if let Err(left) = app.downloads().clear() {
         tracing::warn!("{left:#}");
     }
+    app.leave().await;
     // While the directory is still ours: a socket without a server would only be puzzling.
     let _ = std::fs::remove_file(data_dir.control_socket());
-    Ok(())
+    problem.map_or(Ok(()), Err)
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -183,6 +209,7 @@ fn serve_public(
     let listener = Bounded::new(listener, metrics::PUBLIC, most, shares);
     serve(listener, service)
         .with_header_timeout(HEAD_TIMEOUT)
+        .with_idle_grace(IDLE_GRACE)
         .with_graceful_shutdown(told(stopped))
         .into_future()
 }
@@ -258,6 +285,10 @@ impl Signals {
 
 /// A head that never ends is cut off within ten seconds, with what the timer and the system add.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// Longer than a proxy in front keeps idle connections (`deploy/nginx/wst-nodes.conf`), so that it never sends a request
+/// over one that is closed here at that instant; and short enough for a stop within five seconds.
+const IDLE_GRACE: Duration = Duration::from_millis(2500);
 
 /// Monitoring needs few.
 const ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(64).expect("64 is not zero");

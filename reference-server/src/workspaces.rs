@@ -5,11 +5,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tower_workspace_token::id::WorkspaceId;
 
 use crate::{
-    db::DatabaseError,
+    db::{DatabaseError, OptionalExtension as _, Parameters, Row, Transaction, params},
     people::UserId,
     tasks::{Protocol, WorkspaceInfo},
     time,
@@ -18,49 +17,53 @@ use crate::{
 const COLUMNS: &str = "id, name, description, archived_at IS NOT NULL, protocol, created_at";
 
 pub(crate) fn find(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &WorkspaceId,
 ) -> Result<Option<WorkspaceInfo>, DatabaseError> {
     let sql = format!("SELECT {COLUMNS} FROM workspaces WHERE id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
-    Ok(statement.query_row([id.as_str()], from_row).optional()?)
+    statement.query_row([id.as_str()], from_row).optional()
 }
 
 /// Returns the workspaces called `name`, archived ones included.
 pub(crate) fn find_by_name(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     name: &str,
 ) -> Result<Vec<WorkspaceInfo>, DatabaseError> {
     let sql = format!("SELECT {COLUMNS} FROM workspaces WHERE name = ?1 ORDER BY created_at, id");
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map([name], from_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
 /// Returns all workspaces, oldest first.
-pub(crate) fn list(connection: &Connection) -> Result<Vec<WorkspaceInfo>, DatabaseError> {
+pub(crate) fn list(connection: &Transaction<'_>) -> Result<Vec<WorkspaceInfo>, DatabaseError> {
     let sql = format!("SELECT {COLUMNS} FROM workspaces ORDER BY created_at, id");
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map([], from_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
-/// Returns the workspaces that were archived.
-pub(crate) fn archived(connection: &Connection) -> Result<Vec<WorkspaceId>, DatabaseError> {
-    let sql = "SELECT id FROM workspaces WHERE archived_at IS NOT NULL";
-    ids(connection, sql)
+/// Returns the workspaces that were archived `since` then.
+pub(crate) fn archived(
+    connection: &Transaction<'_>,
+    since: i64,
+) -> Result<Vec<WorkspaceId>, DatabaseError> {
+    let sql = "SELECT id FROM workspaces WHERE archived_at >= ?1";
+    ids(connection, sql, [since])
 }
 
 /// Returns those that speak the protocol with sessions alone.
-pub(crate) fn legacy(connection: &Connection) -> Result<Vec<WorkspaceId>, DatabaseError> {
+pub(crate) fn legacy(connection: &Transaction<'_>) -> Result<Vec<WorkspaceId>, DatabaseError> {
     ids(
         connection,
         "SELECT id FROM workspaces WHERE protocol = 'legacy'",
+        [],
     )
 }
 
 /// Returns how many there are, archived ones included, and how many of them were archived.
-pub(crate) fn count(connection: &Connection) -> Result<(u64, u64), DatabaseError> {
+pub(crate) fn count(connection: &Transaction<'_>) -> Result<(u64, u64), DatabaseError> {
     let sql = "SELECT count(*), count(archived_at) FROM workspaces";
     let row = connection.query_row(sql, [], |row| {
         Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?))
@@ -71,16 +74,16 @@ pub(crate) fn count(connection: &Connection) -> Result<(u64, u64), DatabaseError
 
 /// Returns whether there is any workspace but this one.
 pub(crate) fn any_but(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: Option<&WorkspaceId>,
 ) -> Result<bool, DatabaseError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM workspaces WHERE id IS NOT ?1)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM workspaces WHERE id IS DISTINCT FROM ?1)";
     let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement.query_row([id.map(WorkspaceId::as_str)], |row| row.get(0))?)
+    statement.query_row([id.map(WorkspaceId::as_str)], |row| row.get(0))
 }
 
 pub(crate) fn insert(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &WorkspaceId,
     name: &str,
     now: i64,
@@ -94,7 +97,7 @@ pub(crate) fn insert(
 
 /// Deletes a workspace and all that is in it. What is known of its tokens stays, so that none of them
 /// ever works again, and so does the audit list.
-pub(crate) fn delete(connection: &Connection, id: &WorkspaceId) -> Result<(), DatabaseError> {
+pub(crate) fn delete(connection: &Transaction<'_>, id: &WorkspaceId) -> Result<(), DatabaseError> {
     for table in CONTENTS {
         let sql = format!("DELETE FROM {table} WHERE workspace = ?1");
         connection.execute(&sql, [id.as_str()])?;
@@ -132,7 +135,7 @@ pub(crate) struct Settings {
 }
 
 pub(crate) fn update(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &WorkspaceId,
     settings: &Settings,
 ) -> Result<(), DatabaseError> {
@@ -151,7 +154,7 @@ pub(crate) fn update(
 
 /// Returns whether a person owns a workspace of this name that was not archived.
 pub(crate) fn owns_one_called(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: &UserId,
     name: &str,
 ) -> Result<bool, DatabaseError> {
@@ -159,12 +162,12 @@ pub(crate) fn owns_one_called(
         "SELECT EXISTS (SELECT 1 FROM workspaces JOIN members ON members.workspace = workspaces.id
           WHERE workspaces.name = ?2 AND archived_at IS NULL AND user = ?1 AND role = 'owner')",
     )?;
-    Ok(statement.query_row([user.as_str(), name], |row| row.get(0))?)
+    statement.query_row([user.as_str(), name], |row| row.get(0))
 }
 
 /// Returns the workspaces of a person, oldest first.
 pub(crate) fn list_of(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: &UserId,
 ) -> Result<Vec<WorkspaceInfo>, DatabaseError> {
     let sql = format!(
@@ -173,11 +176,11 @@ pub(crate) fn list_of(
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map([user.as_str()], from_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
 pub(crate) fn archive(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &WorkspaceId,
     now: i64,
 ) -> Result<(), DatabaseError> {
@@ -193,18 +196,21 @@ pub(crate) fn archive(
     Ok(())
 }
 
-/// Takes an archived workspace back among the others. It has no tokens.
-pub(crate) fn unarchive(connection: &Connection, id: &WorkspaceId) -> Result<(), DatabaseError> {
-    connection.execute(
+/// Takes an archived workspace back among the others. It has no tokens. Returns whether it was there.
+pub(crate) fn unarchive(
+    connection: &Transaction<'_>,
+    id: &WorkspaceId,
+) -> Result<bool, DatabaseError> {
+    let taken_back = connection.execute(
         "UPDATE workspaces SET archived_at = NULL WHERE id = ?1",
         [id.as_str()],
     )?;
-    Ok(())
+    Ok(taken_back > 0)
 }
 
 /// Which workspaces speak which protocol, for every request to look up. Clones share it.
 ///
-/// The process that holds the data directory is the only one that changes settings, so memory is right.
+/// Settings are changed by this process, or by another node, which tells of it: see `nodes`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Protocols {
     legacy: Arc<RwLock<HashSet<WorkspaceId>>>,
@@ -219,6 +225,12 @@ impl Protocols {
         }
     }
 
+    /// Takes `legacy` for all that speak the older protocol.
+    pub(crate) fn replace(&self, legacy: Vec<WorkspaceId>) {
+        let mut known = self.legacy.write().unwrap_or_else(PoisonError::into_inner);
+        *known = legacy.into_iter().collect();
+    }
+
     pub(crate) fn set(&self, workspace: &WorkspaceId, protocol: Protocol) {
         let mut legacy = self.legacy.write().unwrap_or_else(PoisonError::into_inner);
         match protocol {
@@ -228,20 +240,22 @@ impl Protocols {
     }
 }
 
-fn ids(connection: &Connection, sql: &str) -> Result<Vec<WorkspaceId>, DatabaseError> {
-    let mut statement = connection.prepare(sql)?;
-    let rows = statement.query_map([], id_of_column)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+fn ids(
+    connection: &Transaction<'_>,
+    sql: &str,
+    parameters: impl Parameters,
+) -> Result<Vec<WorkspaceId>, DatabaseError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(parameters, id_of_column)?;
+    rows.collect::<Result<_, _>>()
 }
 
-fn id_of_column(row: &Row<'_>) -> rusqlite::Result<WorkspaceId> {
+fn id_of_column(row: &Row<'_>) -> Result<WorkspaceId, DatabaseError> {
     let id: String = row.get(0)?;
-    id.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-    })
+    id.parse().map_err(DatabaseError::unreadable)
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<WorkspaceInfo> {
+fn from_row(row: &Row<'_>) -> Result<WorkspaceInfo, DatabaseError> {
     Ok(WorkspaceInfo {
         id: id_of_column(row)?,
         name: row.get(1)?,
@@ -265,7 +279,7 @@ mod tests {
     use tower_workspace_token_sqlite::SqliteStore;
 
     use super::*;
-    use crate::db::Database;
+    use crate::db::{Database, testing};
 
     /// A table that is forgotten would keep what its owner deleted, or make deleting fail.
     #[tokio::test]
@@ -275,13 +289,13 @@ mod tests {
         let database = Database::open(&store).unwrap();
         let tables: Vec<String> = database
             .read(|snapshot| {
-                let mut statement = snapshot.prepare(
+                let mut statement = snapshot.prepare_cached(
                     "SELECT tables.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
                      WHERE tables.type = 'table' AND columns.name = 'workspace'
                        AND tables.name NOT LIKE 'wst!_%' ESCAPE '!' AND tables.name <> 'audit'",
                 )?;
                 let rows = statement.query_map([], |row| row.get(0))?;
-                Ok::<_, DatabaseError>(rows.collect::<Result<_, _>>()?)
+                rows.collect::<Result<_, _>>()
             })
             .await
             .unwrap();
@@ -294,8 +308,7 @@ mod tests {
     #[tokio::test]
     async fn archived_ones_and_those_of_the_older_protocol_are_found_among_all() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
-        let database = Database::open(&store).unwrap();
+        let (_, database) = testing::open(directory.path()).await;
         let [live, old, gone]: [WorkspaceId; 3] =
             ["live", "old", "gone"].map(|id| id.parse().unwrap());
         let found = database.write(move |transaction| {
@@ -308,7 +321,9 @@ mod tests {
             };
             update(transaction, &old, &settings)?;
             archive(transaction, &gone, 2)?;
-            assert_eq!(archived(transaction)?, [gone]);
+            assert_eq!(archived(transaction, i64::MIN)?, [gone]);
+            assert_eq!(archived(transaction, 2)?, [gone]);
+            assert_eq!(archived(transaction, 3)?, []);
             assert_eq!(legacy(transaction)?, [old]);
             count(transaction)
         });

@@ -110,7 +110,7 @@ impl App {
     }
 }
 
-pub(super) fn admit(access: Access, role: Option<Role>, caller: &Caller) -> Result<(), AppError> {
+pub(crate) fn admit(access: Access, role: Option<Role>, caller: &Caller) -> Result<(), AppError> {
     let Caller::Person(person) = caller else {
         return Ok(());
     };

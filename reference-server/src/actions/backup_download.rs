@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tower_workspace_token::clock::{Clock as _, SystemClock};
 
-use super::{Access, Action, Answer, access::admit};
+use super::{Access, Action, Answer, admit, backup_write::source};
 use crate::{app::App, audit::Note, backup::Download, caller::Caller, error::AppError, time};
 
 /// Downloads a backup of everything but the keys, as `wst backup` writes it; one at a time.
@@ -48,9 +48,7 @@ impl Action for BackupDownload {
 
     async fn run(self, app: &App, caller: &Caller) -> Result<BackupSent, AppError> {
         let turn = app.downloads().turn(caller.name())?;
-        // A connection of its own: those of the server have others to serve.
-        let source = app.keys().store().connection();
-        let source = source.map_err(anyhow::Error::from)?;
+        let source = source(app)?;
         let worker = app.clone();
         let download = {
             let _turn = app.jobs().backup.turn().await;

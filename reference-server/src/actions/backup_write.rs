@@ -64,11 +64,8 @@ impl Action for BackupWrite {
                 "backups are written on the server's machine: run `wst backup FILE` there",
             ));
         }
-        let store = app.keys().store();
-        let data_dir = store.path().parent().unwrap_or(Path::new("/"));
-        let target = Target::new(Path::new(&self.file), data_dir, self.force)?;
-        // A connection of its own: those of the server have others to serve.
-        let source = store.connection().map_err(anyhow::Error::from)?;
+        let source = source(app)?;
+        let target = Target::new(Path::new(&self.file), app.data_dir(), self.force)?;
         let worker = app.clone();
         let _turn = app.jobs().backup.turn().await;
         let (_keys_stay, needed) = app.keys().needed(app.authority()).await?;
@@ -91,4 +88,14 @@ impl Action for BackupWrite {
             key_file: app.keys().file().path().display().to_string(),
         })
     }
+}
+
+/// Opens a connection to the database that is to be copied, of its own: those of the server have others to serve.
+pub(super) fn source(app: &App) -> Result<rusqlite::Connection, AppError> {
+    let store = app.keys().store().sqlite().ok_or_else(|| {
+        AppError::invalid(
+            "`wst backup` copies a database in the data directory, and this one is PostgreSQL's: use `pg_dump`, and `wst key export` for the keys",
+        )
+    })?;
+    Ok(store.connection().map_err(anyhow::Error::from)?)
 }

@@ -9,7 +9,7 @@ use tower_workspace_token::{
     id::{KeyId, SlotKey},
 };
 
-use super::{Access, Action, KeyLines};
+use super::{Access, Action, KeyLines, key_rotate::refuse_if_others_serve};
 use crate::{
     app::App,
     audit::Note,
@@ -43,6 +43,7 @@ impl Action for KeyRetire {
             AppError::invalid("a key's id has 8 characters").with_hint("`wst key list` shows them")
         })?;
         let _turn = app.keys().turn().await;
+        refuse_if_others_serve(app).await?;
         // No token is being minted meanwhile, so what is counted is what there is.
         let _alone = app.lifecycle().write().await;
         let ring = find_former(app, &id)?;

@@ -108,10 +108,11 @@ impl Action for KeyRewrap {
             )
             .with_hint("`wst workspace unlock`"));
         }
-        let store = app.keys().store().clone();
-        tokio::task::spawn_blocking(move || forget_former_rows(&store))
-            .await
-            .map_err(anyhow::Error::from)??;
+        if let Some(store) = app.keys().store().sqlite().cloned() {
+            tokio::task::spawn_blocking(move || forget_former_rows(&store))
+                .await
+                .map_err(anyhow::Error::from)??;
+        }
         tracing::info!(rewrapped = outcome.rewrapped, key = %primary, "tokens rewrapped");
         Ok(outcome)
     }

@@ -10,7 +10,15 @@ use tower_workspace_token::{
 };
 
 use super::{Access, Action, KeyLines};
-use crate::{app::App, audit::Note, caller::Caller, db::DatabaseError, error::AppError, key_check};
+use crate::{
+    app::App,
+    audit::Note,
+    caller::Caller,
+    error::{AppError, ErrorCode},
+    key_check,
+    key_room::unavailable,
+    text::counted,
+};
 
 /// Adds a new key to a ring as its primary; to both if none is named.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +50,7 @@ impl Action for KeyRotate {
 
     async fn run(self, app: &App, _caller: &Caller) -> Result<KeyLines, AppError> {
         let _turn = app.keys().turn().await;
+        refuse_if_others_serve(app).await?;
         // No token is being minted meanwhile, so none appears under the former keys later on.
         let _alone = app.lifecycle().write().await;
         let before = app.keys().read()?;
@@ -58,16 +67,36 @@ impl Action for KeyRotate {
         app.keys().replace(app.authority(), keys)?;
         // After the file: a database that needs a key which is in no file would not open. If this does
         // not come about, the next start does it.
+        let nodes = app.nodes().clone();
         app.database()
             .write(move |transaction| {
                 key_check::note(transaction, &used)?;
-                Ok::<_, DatabaseError>(())
+                nodes.tell_of_keys(transaction)
             })
             .await?;
         let ids = app.keys().ids();
         tracing::info!(signing = %ids.signing[0], sealing = %ids.sealing[0], "new keys");
         let used = app.keys().in_use(app.authority()).await?;
         Ok(KeyLines::of(app, &used))
+    }
+}
+
+/// Stops a change of the key file while other nodes have the one from before: they would refuse what is made with
+/// the new one, or need what is gone from it.
+pub(super) async fn refuse_if_others_serve(app: &App) -> Result<(), AppError> {
+    let Some(store) = app.keys().store().postgres() else {
+        return Ok(());
+    };
+    let nodes = store.nodes().await.map_err(unavailable)?;
+    match nodes.iter().filter(|node| !node.is_this).count() {
+        0 => Ok(()),
+        others => Err(AppError::new(
+            ErrorCode::Conflict,
+            format!(
+                "{} with the same database would not know of the new keys: stop the others (one that crashed is forgotten after some ten seconds), run this again, give them a copy of the key file, and start them; this one goes on serving; nothing was changed",
+                counted(others, "other node")
+            ),
+        )),
     }
 }
 

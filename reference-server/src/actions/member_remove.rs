@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Access, Action};
 use super::{user_ref, workspace_ref};
-use crate::{app::App, caller::Caller, error::AppError};
+use crate::{app::App, caller::Caller, db::Transaction, error::AppError};
 use crate::{
     audit::Note,
     error::ErrorCode,
@@ -17,7 +17,6 @@ use crate::{
         transfers,
     },
 };
-use rusqlite::Connection;
 use tower_workspace_token::{authority::TokenState, id::WorkspaceId};
 
 /// Removes a member, and says which tokens they have seen.
@@ -85,7 +84,7 @@ impl Action for MemberRemove {
 
 /// A workspace that had owners, `before` of them, keeps one.
 pub(super) fn check_owners(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     before: i64,
 ) -> Result<(), AppError> {

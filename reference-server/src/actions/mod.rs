@@ -90,7 +90,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{app::App, audit::Note, caller::Caller, error::AppError};
 
-pub(crate) use access::Access;
+pub(crate) use access::{Access, admit};
 pub(crate) use activity_hours::{ActivityHours, HourLine};
 pub(crate) use answer::Answer;
 pub(crate) use answer_times::AnswerTimesShow;

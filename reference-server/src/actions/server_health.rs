@@ -5,14 +5,16 @@ use std::{fs, path::Path};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tower_workspace_token::error::Error as TokenError;
 
 use super::{Access, Action};
 use crate::{
     app::App,
     caller::Caller,
     config::SettingLine,
-    db::{DatabaseError, meta},
+    db::{DatabaseError, Store, meta},
     error::AppError,
+    text::counted,
     time,
 };
 
@@ -37,6 +39,7 @@ pub(crate) struct Health {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct DatabaseHealth {
+    /// Of the file; of PostgreSQL, in words, how many nodes use it.
     pub(crate) path: String,
     /// With what is in its log.
     pub(crate) bytes: u64,
@@ -85,7 +88,7 @@ impl Action for ServerHealth {
             .await?;
         let last_at = last_at.and_then(|millis| millis.parse().ok());
         let (started_at, uptime) = app.started();
-        let path = app.keys().store().path();
+        let database = database(app, schema_version.unwrap_or_default()).await?;
         let ids = app.keys().ids();
         let names = |ids: Vec<_>| ids.iter().map(ToString::to_string).collect();
         Ok(Health {
@@ -93,11 +96,7 @@ impl Action for ServerHealth {
             started_at: time::show(started_at),
             uptime_seconds: uptime.as_secs(),
             public_url: app.addresses().public_url().to_string(),
-            database: DatabaseHealth {
-                path: path.display().to_string(),
-                bytes: length(path) + length(&path.with_extension("db-wal")),
-                schema_version: schema_version.unwrap_or_default(),
-            },
+            database,
             last_backup: last_at.zip(last_file).map(|(at, file)| LastBackup {
                 at: time::rfc3339(at),
                 file,
@@ -114,6 +113,27 @@ impl Action for ServerHealth {
             configuration: app.settings().to_vec(),
         })
     }
+}
+
+async fn database(app: &App, schema_version: String) -> Result<DatabaseHealth, AppError> {
+    let (path, bytes) = match app.keys().store() {
+        Store::Postgres(store) => {
+            let nodes = store.nodes().await.map_err(TokenError::from)?;
+            let path = format!("PostgreSQL, used by {}", counted(nodes.len(), "node"));
+            let bytes = app.database().read(meta::size).await?;
+            (path, bytes.unsigned_abs())
+        }
+        Store::Sqlite(store) => {
+            let path = store.path();
+            let bytes = length(path) + length(&path.with_extension("db-wal"));
+            (path.display().to_string(), bytes)
+        }
+    };
+    Ok(DatabaseHealth {
+        path,
+        bytes,
+        schema_version,
+    })
 }
 
 /// Returns the length of a file; 0 if there is none.

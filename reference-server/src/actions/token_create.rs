@@ -7,7 +7,8 @@ use tower_workspace_token::{id::TokenName, token};
 
 use super::{Access, Action, Secret, token_slot, workspace_ref};
 use crate::{
-    app::App, audit::Note, caller::Caller, error::AppError, live::Topic, people::sightings,
+    app::App, audit::Note, caller::Caller, error::AppError, lifecycle, live::Topic,
+    people::sightings,
 };
 
 /// Creates the token `name` of a workspace, which must not have a live one of that name.
@@ -49,13 +50,13 @@ impl Action for TokenCreate {
 
     async fn run(self, app: &App, caller: &Caller) -> Result<TokenCreated, AppError> {
         let name = parse_name(&self.name)?;
-        let _not_archived_meanwhile = app.lifecycle().read().await;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
-        let issued = app
-            .authority_of(caller, None)
-            .issue(&id, &name)
-            .await
-            .map_err(token_slot::explain)?;
+        let authority = app.authority_of(caller, None);
+        let issuing = async {
+            let issued = authority.issue(&id, &name).await;
+            issued.map_err(token_slot::explain)
+        };
+        let issued = lifecycle::give(app, caller, &id, issuing).await?;
         sightings::note_shown(app, caller, &id, &issued).await;
         app.live().announce(Some(&id), Topic::Tokens);
         tracing::info!(workspace = %id, token = %name, "token created");

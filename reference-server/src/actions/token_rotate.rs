@@ -15,7 +15,8 @@ use super::{
     workspace_ref,
 };
 use crate::{
-    app::App, audit::Note, caller::Caller, error::AppError, live::Topic, people::sightings,
+    app::App, audit::Note, caller::Caller, error::AppError, lifecycle, live::Topic,
+    people::sightings,
 };
 
 /// Replaces the live token `name` of a workspace by its next generation.
@@ -65,23 +66,26 @@ impl Action for TokenRotate {
 
     async fn run(self, app: &App, caller: &Caller) -> Result<TokenRotated, AppError> {
         let name = parse_name(&self.name)?;
-        let _not_archived_meanwhile = app.lifecycle().read().await;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
         let key = SlotKey::new(id, name);
         let connected = app.activity().connections_of(&key);
         let counted = Counted::of(app, &id, &name).await?;
         let authority = app.authority_of(caller, self.reason);
-        let receipt = match self.generation {
-            None => authority.rotate(&id, &name).await,
-            Some(shown) => {
-                let shown = Generation::from_number(shown).ok_or_else(token_slot::out_of_date)?;
-                authority.rotate_generation(&id, &name, shown).await
-            }
+        let rotating = async {
+            let receipt = match self.generation {
+                None => authority.rotate(&id, &name).await,
+                Some(shown) => {
+                    let shown =
+                        Generation::from_number(shown).ok_or_else(token_slot::out_of_date)?;
+                    authority.rotate_generation(&id, &name, shown).await
+                }
+            };
+            receipt.map_err(|error| match error.kind() {
+                ErrorKind::Conflict => token_slot::out_of_date(),
+                _ => token_slot::explain(error),
+            })
         };
-        let receipt = receipt.map_err(|error| match error.kind() {
-            ErrorKind::Conflict => token_slot::out_of_date(),
-            _ => token_slot::explain(error),
-        })?;
+        let receipt = lifecycle::give(app, caller, &id, rotating).await?;
         app.activity().superseded(&key, false, &receipt.ended);
         if let Some(counted) = counted {
             counted.keep(app).await;

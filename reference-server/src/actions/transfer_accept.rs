@@ -4,8 +4,9 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::{
-    authority::{EndedUses, TokenState},
-    id::{SlotKey, WorkspaceId},
+    authority::{EndedUses, RotationReceipt, TokenAuthority, TokenState},
+    error::{Error as TokenError, ErrorKind},
+    id::{SlotKey, TokenName, WorkspaceId},
 };
 
 use super::{Access, Action, Reason, Secret, workspace_ref};
@@ -14,8 +15,13 @@ use crate::{
     audit::Note,
     caller::Caller,
     error::{AppError, ErrorCode},
+    lifecycle,
     live::Topic,
-    people::{Role, User, members, sightings, transfers, users},
+    people::{
+        Role, User, members, sightings,
+        transfers::{self, Claim},
+        users,
+    },
     time,
 };
 
@@ -61,11 +67,11 @@ impl Action for TransferAccept {
 
     async fn run(self, app: &App, caller: &Caller) -> Result<TransferAccepted, AppError> {
         let user = caller.person()?.user.clone();
-        // Alone: no token is made meanwhile that the former owner sees and that is not regenerated.
+        // Alone: who is given a token by this server would otherwise be refused it at the last moment.
         let _alone = app.lifecycle().write().await;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
         app.refuse_if_locked(&id)?;
-        change_hands(app, id, user).await?;
+        let claim = change_hands(app, id, user).await?;
         let mut accepted = TransferAccepted {
             tokens: Vec::new(),
             sessions_ended: 0,
@@ -73,10 +79,22 @@ impl Action for TransferAccept {
             revoked: Vec::new(),
             mcp_url: app.addresses().mcp_url(&id),
         };
-        regenerate_all(app, caller, &id, &mut accepted).await?;
-        app.database()
-            .write(move |transaction| transfers::remove(transaction, &id))
-            .await?;
+        if let Err(error) = regenerate_all(app, caller, &id, &mut accepted).await {
+            // Nobody sees the tokens that were made, and those that were not are the former owner's.
+            app.finish_transfer(&id, claim).await?;
+            return Err(error);
+        }
+        let finishing = app
+            .database()
+            .write(move |transaction| transfers::finish(transaction, &id, claim));
+        if !finishing.await? {
+            return Err(AppError::new(
+                ErrorCode::Conflict,
+                "the workspace is yours, but it took so long that its tokens were ended: make new ones",
+            ));
+        }
+        // It may have been archived by another server: then its tokens have ended.
+        lifecycle::check(app, caller, &id).await?;
         app.live().announce(Some(&id), Topic::People);
         app.live().announce(Some(&id), Topic::Settings);
         app.live().announce(Some(&id), Topic::Tokens);
@@ -85,8 +103,8 @@ impl Action for TransferAccept {
 }
 
 /// First the roles, with a mark that the tokens are to follow: if this is interrupted, the next start of
-/// the server ends them.
-async fn change_hands(app: &App, id: WorkspaceId, user: User) -> Result<(), AppError> {
+/// the server ends them, or another server does. Until then nobody is given a token.
+async fn change_hands(app: &App, id: WorkspaceId, user: User) -> Result<Claim, AppError> {
     app.database()
         .write(move |transaction| {
             let now = time::now();
@@ -136,7 +154,7 @@ async fn regenerate_all(
             accepted.sessions_ended += ended.sessions;
             accepted.streams_severed += ended.streams;
         };
-        match authority.rotate(id, &token.name).await {
+        match regenerate(&authority, id, &token.name).await {
             Ok(receipt) => {
                 count(&receipt.ended, false);
                 sightings::note_shown(app, caller, id, &receipt.token).await;
@@ -149,11 +167,28 @@ async fn regenerate_all(
             // Rather dead than the former owner's.
             Err(error) => {
                 tracing::warn!(workspace = %id, token = %token.name, "not regenerated: {error}");
-                let receipt = authority.revoke(id, &token.name).await?;
-                count(&receipt.ended, true);
+                match authority.revoke(id, &token.name).await {
+                    Ok(receipt) => count(&receipt.ended, true),
+                    // Somebody else has ended it.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error.into()),
+                }
                 accepted.revoked.push(token.name.to_string());
             }
         }
     }
     Ok(())
+}
+
+/// Regenerates a token, also if another server has done so a moment before: whoever asked that one may be
+/// the former owner.
+async fn regenerate(
+    authority: &TokenAuthority,
+    id: &WorkspaceId,
+    name: &TokenName,
+) -> Result<RotationReceipt, TokenError> {
+    match authority.rotate(id, name).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => authority.rotate(id, name).await,
+        regenerated => regenerated,
+    }
 }

@@ -53,10 +53,7 @@ impl Action for UserList {
     const ACCESS: Access = Access::Administrator;
 
     async fn run(self, app: &App, caller: &Caller) -> Result<UserLines, AppError> {
-        let users = app
-            .database()
-            .read(|snapshot| users::list(snapshot))
-            .await?;
+        let users = app.database().read(users::list).await?;
         let _ = caller;
         Ok(UserLines {
             users: users.into_iter().map(UserLine::of).collect(),

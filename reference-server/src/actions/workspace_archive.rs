@@ -10,6 +10,7 @@ use crate::{
     audit::{self, Note},
     caller::Caller,
     error::AppError,
+    lifecycle,
     live::Topic,
     time, workspaces,
 };
@@ -44,7 +45,7 @@ impl Action for WorkspaceArchive {
     }
 
     async fn run(self, app: &App, caller: &Caller) -> Result<WorkspaceArchived, AppError> {
-        // Alone: a token that is being issued would otherwise outlive the workspace.
+        // Alone: who is given a token by this server would otherwise be refused it at the last moment.
         let _alone = app.lifecycle().write().await;
         let workspace = workspace_ref::find(app, &self.workspace).await?;
         let typed = self.confirm;
@@ -59,11 +60,8 @@ impl Action for WorkspaceArchive {
         app.database()
             .write(move |transaction| workspaces::archive(transaction, &id, time::now()))
             .await?;
-        let ended = app
-            .authority()
-            .with_actor(caller.name())
-            .revoke_all(&id)
-            .await?;
+        let authority = app.authority().with_actor(caller.name());
+        let ended = lifecycle::end_of_archived(app, &authority, &id).await?;
         if !workspace.archived {
             // Here and not as the action's note: what was archived before is not archived again.
             let note = Note::new("workspace.archive");

@@ -1,7 +1,6 @@
 //! Creating a workspace, with its first token.
 
 use http::Method;
-use rusqlite::Transaction;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::id::{TokenName, WorkspaceId};
@@ -11,8 +10,9 @@ use crate::{
     app::App,
     audit::{self, Note},
     caller::Caller,
-    db::ids,
+    db::{Transaction, ids},
     error::{AppError, ErrorCode},
+    lifecycle,
     live::Topic,
     people::{Role, UserId, members, sightings},
     text, time, workspaces,
@@ -55,23 +55,22 @@ impl Action for WorkspaceCreate {
             None => random_id()?,
         };
         let name = self.name.clone();
-        // Whoever archives it by its name waits until its token is there to be revoked.
-        let _not_archived_meanwhile = app.lifecycle().read().await;
         let owner = caller.user().cloned();
         app.database()
             .write(move |transaction| insert(transaction, &id, &name, owner.as_ref()))
             .await?;
-        let issued = match app
-            .authority_of(caller, None)
-            .issue(&id, &TokenName::primary())
-            .await
-        {
-            Ok(issued) => issued,
-            Err(error) => {
-                take_back(app, id).await;
-                return Err(error.into());
+        let authority = app.authority_of(caller, None);
+        let issuing = async {
+            match authority.issue(&id, &TokenName::primary()).await {
+                Ok(issued) => Ok(issued),
+                Err(error) => {
+                    take_back(app, id).await;
+                    Err(error.into())
+                }
             }
         };
+        // Somebody else may have archived it by its name: then it stays as it is, without a token.
+        let issued = lifecycle::give(app, caller, &id, issuing).await?;
         sightings::note_shown(app, caller, &id, &issued).await;
         // Here and not as the action's note: the entry belongs to the workspace that there is now.
         let note = Note::new("workspace.create").about(&self.name);

@@ -10,6 +10,7 @@ use crate::{
     audit::Note,
     caller::Caller,
     error::{AppError, ErrorCode},
+    lifecycle,
     live::Topic,
     tasks::Protocol,
     workspaces,
@@ -51,18 +52,25 @@ impl Action for WorkspaceDelete {
             ));
         }
         if !workspace.archived {
-            return Err(AppError::new(
-                ErrorCode::Conflict,
-                "archive the workspace first: it ends its tokens",
-            ));
+            return Err(not_archived());
         }
         let id = workspace.id;
         // Archiving may have been interrupted before it got to this.
-        app.authority().revoke_all(&id).await?;
+        lifecycle::end_of_archived(app, app.authority(), &id).await?;
         let (protocols, live) = (app.protocols().clone(), app.live().clone());
+        let nodes = app.nodes().clone();
         app.database()
             .write_then(
-                move |transaction| workspaces::delete(transaction, &id),
+                move |transaction| {
+                    // Another server may have taken it back since, and then it has tokens.
+                    match workspaces::find(transaction, &id)?.filter(|found| !found.archived) {
+                        None => {
+                            workspaces::delete(transaction, &id)?;
+                            Ok(nodes.tell_of_settings(transaction, &id)?)
+                        }
+                        Some(_) => Err(not_archived()),
+                    }
+                },
                 move |()| {
                     protocols.set(&id, Protocol::Dual);
                     live.announce(Some(&id), Topic::Settings);
@@ -72,4 +80,11 @@ impl Action for WorkspaceDelete {
         tracing::info!(workspace = %id, "workspace deleted");
         Ok(WorkspaceDeleted {})
     }
+}
+
+fn not_archived() -> AppError {
+    AppError::new(
+        ErrorCode::Conflict,
+        "archive the workspace first: it ends its tokens",
+    )
 }

@@ -51,7 +51,12 @@ pub(crate) async fn visible(
 
 /// Finds the workspace, and stops if it was archived.
 pub(super) async fn find_active(app: &App, id_or_name: &str) -> Result<WorkspaceInfo, AppError> {
-    let workspace = find(app, id_or_name).await?;
+    check_active(Some(find(app, id_or_name).await?))
+}
+
+/// Stops where there is no workspace, or it was archived.
+pub(crate) fn check_active(found: Option<WorkspaceInfo>) -> Result<WorkspaceInfo, AppError> {
+    let workspace = found.ok_or_else(not_found)?;
     if workspace.archived {
         return Err(AppError::new(
             ErrorCode::Archived,
@@ -93,7 +98,7 @@ fn not_found_by(caller: &Caller) -> AppError {
     }
 }
 
-fn not_found() -> AppError {
+pub(super) fn not_found() -> AppError {
     AppError::new(ErrorCode::NotFound, "there is no such workspace")
         .with_hint("`wst workspace list` shows all")
 }

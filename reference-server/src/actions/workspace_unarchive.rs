@@ -10,6 +10,7 @@ use crate::{
     audit::{self, Note},
     caller::Caller,
     error::AppError,
+    lifecycle,
     live::Topic,
     workspaces,
 };
@@ -46,10 +47,14 @@ impl Action for WorkspaceUnarchive {
         }
         let id = workspace.id;
         // An interrupted archiving may have left tokens alive that nobody expects any more.
-        app.authority().revoke_all(&id).await?;
-        app.database()
-            .write(move |transaction| workspaces::unarchive(transaction, &id))
-            .await?;
+        lifecycle::end_of_archived(app, app.authority(), &id).await?;
+        let unarchiving = app
+            .database()
+            .write(move |transaction| workspaces::unarchive(transaction, &id));
+        if !unarchiving.await? {
+            // Another server has deleted it meanwhile.
+            return Err(workspace_ref::not_found());
+        }
         // Here and not as the action's note: what was not archived is not taken back.
         audit::record(app, caller, Some(id), Note::new("workspace.unarchive")).await;
         app.live().announce(Some(&id), Topic::Settings);

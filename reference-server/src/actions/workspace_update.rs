@@ -69,9 +69,13 @@ impl Action for WorkspaceUpdate {
         };
         let (protocols, live, protocol) =
             (app.protocols().clone(), app.live().clone(), self.protocol);
+        let nodes = app.nodes().clone();
         app.database()
             .write_then(
-                move |transaction| workspaces::update(transaction, &id, &settings),
+                move |transaction| {
+                    workspaces::update(transaction, &id, &settings)?;
+                    nodes.tell_of_settings(transaction, &id)
+                },
                 move |()| {
                     if let Some(protocol) = protocol {
                         protocols.set(&id, protocol);

@@ -53,6 +53,16 @@ impl Counters {
         (has_room || self.by_workspace.contains_key(workspace)).then(|| self.of(workspace))
     }
 
+    /// Counts again what could not be written, in whatever hour that comes about.
+    pub(super) fn put_back(&mut self, counted: &Counted) {
+        if let Some(counter) = self.of_stranger(&counted.workspace) {
+            counter.calls.fetch_add(counted.calls, Ordering::Relaxed);
+            counter
+                .rejections
+                .fetch_add(counted.rejections, Ordering::Relaxed);
+        }
+    }
+
     /// Takes what was counted, and forgets whom nobody holds.
     pub(super) fn take(&mut self) -> Vec<Counted> {
         let mut counted = Vec::new();

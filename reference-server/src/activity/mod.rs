@@ -45,7 +45,7 @@ use crate::{
 };
 use connections::{Connection, Connections, Identity, place};
 use hours::{Counter, Counters};
-use store::{Batch, Cut, Use};
+use store::{Cut, Entry, Use};
 use trail::{Attempt, Trail};
 
 /// What goes on. Cheap to clone; clones share everything.
@@ -170,7 +170,7 @@ impl Activity {
         // Only who is in the table can be marked there.
         self.flush(database).await;
         let cut = cut.to_vec();
-        let work = move |transaction: &rusqlite::Transaction<'_>| {
+        let work = move |transaction: &crate::db::Transaction<'_>| {
             for seen in &cut {
                 let is_its = |other: &&Seen| {
                     other.client.name == seen.client.name && other.address == seen.address
@@ -198,7 +198,7 @@ impl Activity {
         generation: u64,
         at: i64,
     ) {
-        let work = move |transaction: &rusqlite::Transaction<'_>| {
+        let work = move |transaction: &crate::db::Transaction<'_>| {
             store::save_counted(transaction, &key, generation, at)
         };
         if let Err(error) = database.write(work).await {
@@ -223,37 +223,74 @@ impl Activity {
         Keeper(keeping.abort_handle())
     }
 
-    /// Writes what is not written yet. If the database fails, that is lost, and logged: figures, and
-    /// times of uses, for which nobody who only reads is to be turned away.
+    /// Writes what is not written yet. A failure is logged, since nobody who only reads is to be turned away; what
+    /// may go better next time is kept until then.
     pub(crate) async fn flush(&self, database: &Database) {
         if let Err(error) = self.try_flush(database).await {
             tracing::warn!("what tokens were used for was not saved: {error}");
         }
     }
 
+    /// Writes in pieces, so that others who write wait for a piece at most.
     async fn try_flush(&self, database: &Database) -> Result<(), DatabaseError> {
         let _one_at_a_time = self.shared.flushing.lock().await;
-        let batch = self.take_batch();
-        if batch.is_empty() {
+        let mut outcome = self.prune(database).await;
+        let mut unsaved = Unsaved {
+            activity: self,
+            entries: self.take_entries(),
+        };
+        while let Some(piece) = unsaved.next_piece() {
+            match self.save(database, Arc::clone(&piece)).await {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => {
+                    self.put_back(piece.iter().cloned());
+                    return Err(error);
+                }
+                // It would fail again, or be counted twice: the others are not to suffer for it.
+                Err(error) => outcome = Err(error),
+            }
+        }
+        outcome
+    }
+
+    /// Deletes once an hour what is too old.
+    async fn prune(&self, database: &Database) -> Result<(), DatabaseError> {
+        let now = time::now();
+        let hour = now / store::MILLIS_PER_HOUR;
+        if self.shared.pruned.load(Ordering::Relaxed) == hour {
             return Ok(());
         }
-        let (live, hour) = (self.shared.live.clone(), batch.now / store::MILLIS_PER_HOUR);
-        let prunes = self.shared.pruned.swap(hour, Ordering::Relaxed) != hour;
-        let work = move |transaction: &rusqlite::Transaction<'_>| {
-            if prunes {
-                store::prune(transaction, batch.now)?;
+        database
+            .write(move |transaction| store::prune(transaction, now))
+            .await?;
+        self.shared.pruned.store(hour, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn save(&self, database: &Database, piece: Arc<[Entry]>) -> Result<(), DatabaseError> {
+        let now = time::now();
+        let workspaces = piece.iter().map(|entry| *entry.workspace()).collect();
+        let work = move |transaction: &crate::db::Transaction<'_>| {
+            let mut news = BTreeSet::new();
+            for entry in &*piece {
+                if entry.save(transaction, now)? {
+                    news.insert(*entry.workspace());
+                }
             }
-            batch.save(transaction)
+            Ok(news)
         };
-        let announce = move |news: &Vec<WorkspaceId>| {
+        let live = self.shared.live.clone();
+        let announce = move |news: &BTreeSet<WorkspaceId>| {
             for workspace in news {
                 live.announce(Some(workspace), Topic::Tokens);
             }
         };
-        database.write_then(work, announce).await.map(drop)
+        let written = database.write_in_workspaces(workspaces, work, announce);
+        written.await.map(drop)
     }
 
-    fn take_batch(&self) -> Batch {
+    /// Takes what is to be written, by workspace.
+    fn take_entries(&self) -> Vec<Entry> {
         let mut uses = std::mem::take(&mut *lock(&self.shared.departed));
         let connections = self.table();
         let unsaved = connections
@@ -263,11 +300,27 @@ impl Activity {
         drop(connections);
         // Of two uses of a slot, the later one is to be its last.
         uses.sort_by_key(|used| used.at);
-        Batch {
-            uses,
-            hours: lock(&self.shared.counters).take(),
-            trail: lock(&self.shared.trail).take(),
-            now: time::now(),
+        let mut entries: Vec<Entry> = uses.into_iter().map(Entry::Use).collect();
+        entries.extend(
+            lock(&self.shared.counters)
+                .take()
+                .into_iter()
+                .map(Entry::Hour),
+        );
+        let tried = lock(&self.shared.trail).take().into_iter();
+        entries.extend(tried.map(|(attempt, times)| Entry::Attempt(attempt, times)));
+        entries.sort_by_key(|entry| *entry.workspace());
+        entries
+    }
+
+    /// Keeps what could not be written, within the bounds of what waits.
+    fn put_back(&self, entries: impl Iterator<Item = Entry>) {
+        for entry in entries {
+            match entry {
+                Entry::Attempt(attempt, times) => lock(&self.shared.trail).add(attempt, times),
+                Entry::Hour(counted) => lock(&self.shared.counters).put_back(&counted),
+                Entry::Use(used) => self.save_later(used),
+            }
         }
     }
 
@@ -431,6 +484,25 @@ impl Activity {
     }
 }
 
+/// What was taken to be written; the rest is kept when this is dropped, as when the server stops.
+struct Unsaved<'a> {
+    activity: &'a Activity,
+    entries: Vec<Entry>,
+}
+
+impl Unsaved<'_> {
+    fn next_piece(&mut self) -> Option<Arc<[Entry]>> {
+        let most = self.entries.len().min(PIECE);
+        (most > 0).then(|| self.entries.drain(..most).collect())
+    }
+}
+
+impl Drop for Unsaved<'_> {
+    fn drop(&mut self) {
+        self.activity.put_back(self.entries.drain(..));
+    }
+}
+
 fn use_of(connection: &Connection) -> Use {
     let seen = connection.seen();
     Use {
@@ -463,6 +535,9 @@ impl Drop for Keeper {
 const TICK: Duration = Duration::from_secs(1);
 
 const TICKS_PER_FLUSH: u32 = 5;
+
+/// How many rows are written at once: some milliseconds of work.
+const PIECE: usize = 100;
 
 /// How many uses of connections that are gone wait to be saved.
 const MAX_DEPARTED: usize = 1024;

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 use tower_workspace_token::id::{SlotKey, WorkspaceId};
 
 use super::{
@@ -10,16 +9,14 @@ use super::{
     hours::Counted,
     trail::{Attempt, Times},
 };
-use crate::db::DatabaseError;
+use crate::db::{DatabaseError, OptionalExtension as _, Row, Transaction, named_params, params};
 
-/// What is written at once.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) uses: Vec<Use>,
-    pub(super) hours: Vec<Counted>,
-    pub(super) trail: Vec<(Attempt, Times)>,
-    /// Milliseconds since 1970.
-    pub(super) now: i64,
+/// Something to be written.
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    Attempt(Attempt, Times),
+    Hour(Counted),
+    Use(Use),
 }
 
 /// A use of a token.
@@ -118,32 +115,31 @@ pub(crate) struct Hour {
     pub(crate) rejections: u64,
 }
 
-impl Batch {
-    pub(super) fn is_empty(&self) -> bool {
-        self.uses.is_empty() && self.hours.is_empty() && self.trail.is_empty()
+impl Entry {
+    pub(super) fn workspace(&self) -> &WorkspaceId {
+        match self {
+            Self::Attempt(attempt, _) => &attempt.key.workspace,
+            Self::Hour(counted) => &counted.workspace,
+            Self::Use(used) => &used.key.workspace,
+        }
     }
 
-    /// Writes it, and returns the workspaces of which the pages about tokens show something new.
+    /// Writes it, and returns whether the pages about tokens show something new. `now` is in milliseconds since
+    /// 1970.
     pub(super) fn save(
         &self,
         transaction: &Transaction<'_>,
-    ) -> Result<Vec<WorkspaceId>, DatabaseError> {
-        let mut news = Vec::new();
-        for used in &self.uses {
-            if used.save(transaction)? {
-                news.push(used.key.workspace);
+        now: i64,
+    ) -> Result<bool, DatabaseError> {
+        match self {
+            Self::Attempt(attempt, times) => {
+                save_attempt(transaction, attempt, *times).map(|()| true)
             }
+            Self::Hour(counted) => {
+                add_to_hour(transaction, counted, now / MILLIS_PER_HOUR).map(|()| false)
+            }
+            Self::Use(used) => used.save(transaction),
         }
-        for counted in &self.hours {
-            add_to_hour(transaction, counted, self.now / MILLIS_PER_HOUR)?;
-        }
-        for (attempt, times) in &self.trail {
-            save_attempt(transaction, attempt, *times)?;
-            news.push(attempt.key.workspace);
-        }
-        news.sort_unstable();
-        news.dedup();
-        Ok(news)
     }
 }
 
@@ -160,7 +156,7 @@ impl Use {
                  WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = :workspace)
                  ON CONFLICT (workspace, slot, generation) DO UPDATE SET at = :at,
                      client = :client, version = :version, address = :address
-                 WHERE ifnull(at, 0) <= :at",
+                 WHERE coalesce(token_uses.at, 0) <= :at",
             )?
             .execute(named_params! {
                 ":workspace": workspace, ":slot": slot, ":generation": generation,
@@ -171,7 +167,8 @@ impl Use {
         let known = transaction
             .prepare_cached(
                 "UPDATE token_clients SET agent = :agent, version = :version,
-                     generation = max(generation, :generation), last_at = max(last_at, :at)
+                     generation = CASE WHEN generation > :generation THEN generation ELSE :generation END,
+                     last_at = CASE WHEN last_at > :at THEN last_at ELSE :at END
                  WHERE workspace = :workspace AND slot = :slot AND client = :client AND address = :address",
             )?
             .execute(named_params! {
@@ -204,7 +201,8 @@ impl Use {
         let (slot, generation) = (self.key.name.as_str(), signed(self.generation));
         let known = transaction
             .prepare_cached(
-                "UPDATE token_holders SET version = :version, last_at = max(last_at, :at)
+                "UPDATE token_holders SET version = :version,
+                     last_at = CASE WHEN last_at > :at THEN last_at ELSE :at END
                  WHERE workspace = :workspace AND slot = :slot AND generation = :generation
                      AND address = :address AND agent = :agent AND agent_version = :agent_version
                      AND client = :client",
@@ -239,12 +237,12 @@ impl Use {
 /// Forgets the holders that a workspace has not seen for longest, if there are too many.
 fn forget_holders(transaction: &Transaction<'_>, workspace: &str) -> Result<(), DatabaseError> {
     transaction
-        .prepare_cached(
+        .prepare_cached(&format!(
             "DELETE FROM token_holders
              WHERE (workspace, slot, generation, address, agent, agent_version, client) IN (
                  SELECT workspace, slot, generation, address, agent, agent_version, client
-                 FROM token_holders WHERE workspace = ?1 ORDER BY last_at DESC LIMIT -1 OFFSET ?2)",
-        )?
+                 FROM token_holders WHERE workspace = ?1 ORDER BY last_at DESC LIMIT {EVERY} OFFSET ?2)"
+        ))?
         .execute(params![workspace, MAX_HOLDERS])?;
     Ok(())
 }
@@ -259,7 +257,7 @@ pub(crate) fn confirm_client(
     now: i64,
 ) -> Result<bool, DatabaseError> {
     let known = transaction.execute(
-        "UPDATE token_clients SET confirmed_at = ifnull(confirmed_at, :now)
+        "UPDATE token_clients SET confirmed_at = coalesce(confirmed_at, :now)
          WHERE workspace = :workspace AND slot = :slot AND client = :client AND address = :address",
         named_params! {
             ":workspace": workspace.as_str(), ":slot": slot, ":client": client,
@@ -278,7 +276,9 @@ pub(crate) fn hide_attempt(
 ) -> Result<Hidden, DatabaseError> {
     let is_hidden: Option<bool> = transaction
         .query_row(
-            "UPDATE token_rejections SET seen_times = max(seen_times, min(times, :times))
+            "UPDATE token_rejections SET seen_times = CASE
+                 WHEN seen_times >= :times OR seen_times >= times THEN seen_times
+                 WHEN times < :times THEN times ELSE :times END
              WHERE workspace = :workspace AND slot = :slot AND generation = :generation
                  AND address = :address AND agent = :agent AND version = :version
              RETURNING seen_times = times",
@@ -355,11 +355,11 @@ fn forget_uses(transaction: &Transaction<'_>, key: &SlotKey) -> Result<(), Datab
 /// Forgets the clients that a workspace has not seen for longest, if there are too many.
 fn forget_clients(transaction: &Transaction<'_>, workspace: &str) -> Result<(), DatabaseError> {
     transaction
-        .prepare_cached(
+        .prepare_cached(&format!(
             "DELETE FROM token_clients WHERE (workspace, slot, client, address) IN (
                  SELECT workspace, slot, client, address FROM token_clients WHERE workspace = ?1
-                 ORDER BY last_at DESC LIMIT -1 OFFSET ?2)",
-        )?
+                 ORDER BY last_at DESC LIMIT {EVERY} OFFSET ?2)"
+        ))?
         .execute(params![workspace, MAX_CLIENTS])?;
     Ok(())
 }
@@ -391,7 +391,8 @@ fn add_to_attempt(
 ) -> Result<bool, DatabaseError> {
     let known = transaction
         .prepare_cached(
-            "UPDATE token_rejections SET times = times + :times, last_at = max(last_at, :last)
+            "UPDATE token_rejections SET times = times + :times,
+                 last_at = CASE WHEN last_at > :last THEN last_at ELSE :last END
              WHERE workspace = :workspace AND slot = :slot AND generation = :generation
                  AND address = :address AND agent = :agent AND version = :version",
         )?
@@ -436,8 +437,9 @@ fn add_to_hour(
             "INSERT INTO activity_hours (workspace, hour, calls, rejections)
              SELECT :workspace, :hour, :calls, :rejections
              WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = :workspace)
-             ON CONFLICT (workspace, hour) DO UPDATE SET calls = calls + :calls,
-                 rejections = rejections + :rejections",
+             ON CONFLICT (workspace, hour) DO UPDATE
+             SET calls = activity_hours.calls + :calls,
+                 rejections = activity_hours.rejections + :rejections",
         )?
         .execute(named_params! {
             ":workspace": counted.workspace.as_str(), ":hour": hour,
@@ -458,7 +460,7 @@ pub(super) fn prune(transaction: &Transaction<'_>, now: i64) -> Result<(), Datab
 /// Returns the last uses of the generations of each slot of a workspace, by the slot's name, the latest
 /// generation first.
 pub(crate) fn last_uses(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<HashMap<String, Vec<LastUse>>, DatabaseError> {
     let mut statement = connection.prepare_cached(
@@ -486,7 +488,7 @@ pub(crate) fn last_uses(
 
 /// Returns the clients that have used tokens of a workspace, the one that was seen last first.
 pub(crate) fn clients(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<Vec<KnownClient>, DatabaseError> {
     let mut statement = connection.prepare_cached(
@@ -494,13 +496,13 @@ pub(crate) fn clients(
          FROM token_clients WHERE workspace = ?1 ORDER BY last_at DESC, client, address",
     )?;
     let rows = statement.query_map([workspace.as_str()], known_client)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
 /// Returns the clients that used a slot for the first time at `since` or later, though others had used
 /// it before: what an owner may want to be reminded of, unless one has said that they are known.
 pub(crate) fn new_clients(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     since: i64,
 ) -> Result<Vec<KnownClient>, DatabaseError> {
@@ -513,10 +515,10 @@ pub(crate) fn new_clients(
          ORDER BY first_at DESC",
     )?;
     let rows = statement.query_map(params![workspace.as_str(), since], known_client)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
-fn known_client(row: &Row<'_>) -> rusqlite::Result<KnownClient> {
+fn known_client(row: &Row<'_>) -> Result<KnownClient, DatabaseError> {
     let cut_generation: Option<i64> = row.get("cut_generation")?;
     let is_idle = row.get("cut_idle")?;
     Ok(KnownClient {
@@ -539,15 +541,15 @@ fn known_client(row: &Row<'_>) -> rusqlite::Result<KnownClient> {
 /// generation under that agent from there, it is called by the name that it gave then; a client that has
 /// used another generation alone is not to be blamed. Both names are the client's own words.
 pub(crate) fn rejected_uses(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<Vec<RejectedUse>, DatabaseError> {
     let mut statement = connection.prepare_cached(
         "SELECT refused.slot, refused.generation, refused.address, refused.agent,
              refused.version AS agent_version, times, first_at, refused.last_at,
              seen_times = times AS is_hidden,
-             ifnull(holder.client, refused.agent) AS client,
-             ifnull(holder.version, refused.version) AS version
+             coalesce(holder.client, refused.agent) AS client,
+             coalesce(holder.version, refused.version) AS version
          FROM token_rejections AS refused LEFT JOIN (
              SELECT slot, generation, address, agent, agent_version, max(client) AS client,
                  max(version) AS version
@@ -576,12 +578,12 @@ pub(crate) fn rejected_uses(
             is_hidden: row.get("is_hidden")?,
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
 /// Returns the last hours of a workspace, oldest first, those included in which nothing happened.
 pub(crate) fn hours(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     now: i64,
 ) -> Result<Vec<Hour>, DatabaseError> {
@@ -609,14 +611,14 @@ pub(crate) fn hours(
         .collect())
 }
 
-fn client(row: &Row<'_>) -> rusqlite::Result<Client> {
+fn client(row: &Row<'_>) -> Result<Client, DatabaseError> {
     Ok(Client {
         name: row.get("client")?,
         version: row.get("version")?,
     })
 }
 
-fn address(row: &Row<'_>) -> rusqlite::Result<Option<IpAddr>> {
+fn address(row: &Row<'_>) -> Result<Option<IpAddr>, DatabaseError> {
     // What is no address is the empty text of an unknown one.
     Ok(row.get::<_, String>("address")?.parse().ok())
 }
@@ -631,7 +633,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+fn unsigned(row: &Row<'_>, column: &str) -> Result<u64, DatabaseError> {
     Ok(row.get::<_, i64>(column)?.try_into().unwrap_or_default())
 }
 
@@ -651,3 +653,6 @@ const MAX_HOLDERS: i64 = 500;
 
 /// How many refused uses of a workspace are told apart.
 const MAX_ATTEMPTS: i64 = 200;
+
+/// A limit that is none, for a statement that skips rows: what SQLite asks for, and PostgreSQL takes.
+const EVERY: i64 = i64::MAX;

@@ -11,13 +11,42 @@ use tower_workspace_token::{
     token::PresentedToken,
 };
 use tower_workspace_token_mcp::RequestKind;
-use tower_workspace_token_sqlite::SqliteStore;
 
 use super::{
+    hours::Counted,
     store::{HOURS, KnownClient, MILLIS_PER_HOUR, RejectedUse},
+    trail::Times,
     *,
 };
-use crate::{live::Heard, workspaces};
+use crate::{
+    db::{Store, testing},
+    live::Heard,
+    workspaces,
+};
+
+/// What is written in one test's transaction.
+#[derive(Default)]
+struct Batch {
+    uses: Vec<Use>,
+    hours: Vec<Counted>,
+    trail: Vec<(Attempt, Times)>,
+    now: i64,
+}
+
+impl Batch {
+    /// Returns whether any of it is news.
+    fn save(self, transaction: &crate::db::Transaction<'_>) -> Result<bool, DatabaseError> {
+        let uses = self.uses.into_iter().map(Entry::Use);
+        let hours = self.hours.into_iter().map(Entry::Hour);
+        let tried = self.trail.into_iter();
+        let tried = tried.map(|(attempt, times)| Entry::Attempt(attempt, times));
+        let mut is_news = false;
+        for entry in uses.chain(hours).chain(tried) {
+            is_news |= entry.save(transaction, self.now)?;
+        }
+        Ok(is_news)
+    }
+}
 
 struct Fixture {
     _directory: tempfile::TempDir,
@@ -31,10 +60,20 @@ impl Fixture {
     /// With the workspace `acme`, and no other.
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
-        let database = Database::open(&store).unwrap();
+        let opened = testing::open(directory.path()).await;
+        Self::with(directory, opened).await
+    }
+
+    /// The same in a file, for what is done to one.
+    async fn in_file() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let opened = testing::open_file(directory.path()).await;
+        Self::with(directory, opened).await
+    }
+
+    async fn with(directory: tempfile::TempDir, (store, database): (Store, Database)) -> Self {
         let authority = TokenAuthority::builder(store, Keys::generate().unwrap());
-        let insert = |transaction: &rusqlite::Transaction<'_>| {
+        let insert = |transaction: &crate::db::Transaction<'_>| {
             workspaces::insert(transaction, &acme(), "acme", time::now())
         };
         database.write(insert).await.unwrap();
@@ -103,17 +142,25 @@ impl Fixture {
     }
 
     async fn save(&self, batch: Batch) {
-        let save = move |transaction: &rusqlite::Transaction<'_>| batch.save(transaction);
-        self.database.write(save).await.unwrap();
+        self.database
+            .write(move |transaction| batch.save(transaction))
+            .await
+            .unwrap();
+    }
+
+    /// Runs a statement on the connection that writes.
+    async fn run(&self, sql: &'static str) {
+        let run = move |transaction: &crate::db::Transaction<'_>| transaction.execute_batch(sql);
+        self.database.write(run).await.unwrap();
     }
 
     async fn trail(&self) -> Vec<RejectedUse> {
-        let read = |snapshot: &rusqlite::Transaction<'_>| store::rejected_uses(snapshot, &acme());
+        let read = |snapshot: &crate::db::Transaction<'_>| store::rejected_uses(snapshot, &acme());
         self.database.read(read).await.unwrap()
     }
 
     async fn clients(&self) -> Vec<KnownClient> {
-        let read = |snapshot: &rusqlite::Transaction<'_>| store::clients(snapshot, &acme());
+        let read = |snapshot: &crate::db::Transaction<'_>| store::clients(snapshot, &acme());
         self.database.read(read).await.unwrap()
     }
 }
@@ -276,6 +323,112 @@ fn what_tells_of_tokens_is_for_owners() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_written_is_written_when_the_database_is_back() {
+    // In one piece with the rest, and more than there is room for in the pages that there are.
+    const CLIENTS: usize = PIECE - 10;
+    let fixture = Fixture::in_file().await;
+    let activity = &fixture.activity;
+    let (tried, _) = attempt(slot(), 1);
+    for number in 0..CLIENTS {
+        let agent = Client {
+            name: "x".repeat(4096),
+            ..Client::default()
+        };
+        activity.save_later(Use {
+            agent,
+            ..used(&number.to_string(), 1, 100)
+        });
+    }
+    activity.count_call(&acme());
+    lock(&activity.shared.trail).note(tried.clone(), 100);
+    // As if the disk were full: it cannot grow.
+    fixture.run("PRAGMA max_page_count = 1").await;
+    activity.flush(&fixture.database).await;
+    assert_eq!(fixture.trail().await.len(), 0);
+    // Meanwhile more of it happens.
+    activity.count_call(&acme());
+    lock(&activity.shared.trail).note(tried, 200);
+    fixture.run("PRAGMA max_page_count = 1000000").await;
+    activity.flush(&fixture.database).await;
+    let trail = fixture.trail().await;
+    let of = |one: &RejectedUse| (one.times, one.first_at, one.last_at);
+    assert_eq!(trail.iter().map(of).collect::<Vec<_>>(), [(2, 100, 200)]);
+    assert_eq!(fixture.clients().await.len(), CLIENTS);
+    let hours =
+        |snapshot: &crate::db::Transaction<'_>| store::hours(snapshot, &acme(), time::now());
+    let hours = fixture.database.read(hours).await.unwrap();
+    assert_eq!(hours.iter().map(|hour| hour.calls).sum::<u64>(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_takes_its_piece_with_it_and_no_more() {
+    let fixture = Fixture::in_file().await;
+    fixture
+        .run(
+            "CREATE TRIGGER poison BEFORE INSERT ON token_clients WHEN new.client = 'client 150'
+             BEGIN SELECT raise(ABORT, 'no'); END",
+        )
+        .await;
+    for number in 0..250 {
+        let used = used(&format!("client {number}"), 1, number);
+        fixture.activity.save_later(used);
+    }
+    for _ in 0..2 {
+        fixture.activity.flush(&fixture.database).await;
+        let clients = fixture.clients().await;
+        assert_eq!(
+            clients.len(),
+            250 - PIECE,
+            "the piece of the middle is lost"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_old_and_cannot_be_deleted_keeps_nothing_from_being_written() {
+    let fixture = Fixture::in_file().await;
+    fixture
+        .run(
+            "INSERT INTO activity_hours (workspace, hour, calls, rejections) VALUES ('acme', 1, 1, 1);
+             CREATE TRIGGER stays BEFORE DELETE ON activity_hours BEGIN SELECT raise(ABORT, 'no'); END",
+        )
+        .await;
+    fixture.activity.save_later(used("a", 1, 100));
+    fixture.activity.flush(&fixture.database).await;
+    assert_eq!(fixture.clients().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_that_is_broken_off_loses_nothing() {
+    let fixture = Fixture::in_file().await;
+    let clients = PIECE + PIECE / 2;
+    for number in 0..clients {
+        let number = i64::try_from(number).unwrap();
+        let used = used(&format!("client {number}"), 1, number);
+        fixture.activity.save_later(used);
+    }
+    fixture.activity.prune(&fixture.database).await.unwrap();
+    // Somebody else's write goes on until the flush was broken off.
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let database = fixture.database.clone();
+    let other = tokio::spawn(async move {
+        let wait = move |_: &crate::db::Transaction<'_>| {
+            let _ = held.recv();
+            Ok::<_, DatabaseError>(())
+        };
+        database.write(wait).await
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let flush = fixture.activity.flush(&fixture.database);
+    let broken_off = tokio::time::timeout(Duration::from_millis(200), flush);
+    assert!(broken_off.await.is_err());
+    go_on.send(()).unwrap();
+    other.await.unwrap().unwrap();
+    fixture.activity.flush(&fixture.database).await;
+    assert_eq!(fixture.clients().await.len(), clients);
+}
+
+#[tokio::test]
 async fn the_first_use_by_a_client_from_an_address_is_remembered() {
     let fixture = Fixture::new().await;
     for (number, one) in [used("a", 1, 100), used("a", 1, 200), used("a", 2, 300)]
@@ -286,9 +439,9 @@ async fn the_first_use_by_a_client_from_an_address_is_remembered() {
             uses: vec![one],
             ..Batch::default()
         };
-        let save = move |transaction: &rusqlite::Transaction<'_>| batch.save(transaction);
-        let news = fixture.database.write(save).await.unwrap();
-        assert_eq!(news.is_empty(), number == 1, "told of what is new alone");
+        let save = move |transaction: &crate::db::Transaction<'_>| batch.save(transaction);
+        let is_news = fixture.database.write(save).await.unwrap();
+        assert_eq!(is_news, number != 1, "told of what is new alone");
     }
     let clients = fixture.clients().await;
     let times = clients
@@ -296,7 +449,7 @@ async fn the_first_use_by_a_client_from_an_address_is_remembered() {
         .map(|client| (client.first_at, client.last_at));
     assert_eq!(times.collect::<Vec<_>>(), [(300, 300), (100, 200)]);
     let new = |since| {
-        let read = move |snapshot: &rusqlite::Transaction<'_>| {
+        let read = move |snapshot: &crate::db::Transaction<'_>| {
             store::new_clients(snapshot, &acme(), since)
         };
         fixture.database.read(read)
@@ -317,7 +470,7 @@ async fn an_older_use_that_is_saved_late_is_not_the_last_one() {
         };
         fixture.save(batch).await;
     }
-    let read = |snapshot: &rusqlite::Transaction<'_>| store::last_uses(snapshot, &acme());
+    let read = |snapshot: &crate::db::Transaction<'_>| store::last_uses(snapshot, &acme());
     let last = fixture.database.read(read).await.unwrap();
     assert_eq!(last["primary"][0].client.as_ref().unwrap().name, "late");
 }
@@ -349,7 +502,7 @@ async fn the_last_uses_of_the_two_latest_generations_are_kept() {
             .await;
     }
     let last = || async {
-        let read = |snapshot: &rusqlite::Transaction<'_>| store::last_uses(snapshot, &acme());
+        let read = |snapshot: &crate::db::Transaction<'_>| store::last_uses(snapshot, &acme());
         let mut last = fixture.database.read(read).await.unwrap();
         let uses = last.remove("primary").unwrap().into_iter();
         let fields = |one: store::LastUse| {
@@ -485,9 +638,9 @@ async fn clients_fill_no_table() {
     let clients = fixture.clients().await;
     assert_eq!(clients.len(), 500);
     assert_eq!(clients[0].address, Some(address(599)));
-    let count = |snapshot: &rusqlite::Transaction<'_>| -> Result<(i64, i64), DatabaseError> {
+    let count = |snapshot: &crate::db::Transaction<'_>| -> Result<(i64, i64), DatabaseError> {
         let sql = "SELECT count(*), min(last_at) FROM token_holders";
-        Ok(snapshot.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        snapshot.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
     };
     let holders = fixture.database.read(count).await.unwrap();
     assert_eq!(holders, (500, 100), "the latest");
@@ -512,14 +665,14 @@ async fn nothing_is_kept_of_workspaces_that_there_are_not() {
         now: 0,
     };
     fixture.save(batch).await;
-    let count = |snapshot: &rusqlite::Transaction<'_>| -> Result<i64, DatabaseError> {
-        Ok(snapshot.query_row(
+    let count = |snapshot: &crate::db::Transaction<'_>| -> Result<i64, DatabaseError> {
+        snapshot.query_row(
             "SELECT (SELECT count(*) FROM token_uses) + (SELECT count(*) FROM token_clients)
                  + (SELECT count(*) FROM token_rejections) + (SELECT count(*) FROM activity_hours)
                  + (SELECT count(*) FROM token_holders)",
             [],
             |row| row.get(0),
-        )?)
+        )
     };
     assert_eq!(fixture.database.read(count).await.unwrap(), 0);
 }
@@ -540,9 +693,9 @@ async fn hours_are_added_up_and_old_ones_deleted() {
         };
         fixture.save(batch).await;
     }
-    let prune = move |transaction: &rusqlite::Transaction<'_>| store::prune(transaction, now);
+    let prune = move |transaction: &crate::db::Transaction<'_>| store::prune(transaction, now);
     fixture.database.write(prune).await.unwrap();
-    let read = move |snapshot: &rusqlite::Transaction<'_>| {
+    let read = move |snapshot: &crate::db::Transaction<'_>| {
         let rows = "SELECT count(*) FROM activity_hours";
         let rows: i64 = snapshot.query_row(rows, [], |row| row.get(0))?;
         Ok::<_, DatabaseError>((rows, store::hours(snapshot, &acme(), now)?))

@@ -34,17 +34,25 @@ pub(super) struct Times {
 }
 
 impl Trail {
-    pub(super) fn note(&mut self, mut attempt: Attempt, now: i64) {
+    pub(super) fn note(&mut self, attempt: Attempt, now: i64) {
+        let once = Times {
+            times: 1,
+            first: now,
+            last: now,
+        };
+        self.add(attempt, once);
+    }
+
+    pub(super) fn add(&mut self, mut attempt: Attempt, more: Times) {
         if self.counted.len() >= MAX_ATTEMPTS && !self.counted.contains_key(&attempt) {
             attempt = attempt.elsewhere();
         }
-        let times = self.counted.entry(attempt).or_insert(Times {
-            times: 0,
-            first: now,
-            last: now,
-        });
-        times.times += 1;
-        times.last = now;
+        let add = |known: &mut Times| {
+            known.times += more.times;
+            known.first = known.first.min(more.first);
+            known.last = known.last.max(more.last);
+        };
+        self.counted.entry(attempt).and_modify(add).or_insert(more);
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -8,7 +8,7 @@
 //! | 32 | 32 | SHA-256 of all bytes before it, the 16 included |
 //!
 //! SQLite passes over what stands behind its pages, so that its own tools open the file as it is.
-//! There are no keys in it, and no logins or one-time links: [`EMPTIED`].
+//! There are no keys in it, and no logins or one-time links: [`empty`].
 //!
 //! `VACUUM INTO` and not the backup API: it is one read transaction, which in a write-ahead log keeps
 //! nobody waiting, and leaves out what was deleted. The backup API in steps starts again whenever
@@ -26,5 +26,15 @@ pub(crate) use download::{Download, Downloads};
 pub(crate) use file::Target;
 pub(crate) use write::write;
 
-/// Tables whose rows open something: a backup has none of them, and they do not outlive a restore.
-pub(crate) const EMPTIED: &[&str] = &["links", "logins"];
+use crate::db::{DatabaseError, Transaction, meta};
+
+/// Takes out what is in no backup and does not outlive a restore: what opens something, and which forms were
+/// sent. A copy does not know what was sent after it was made; without the key no form from before it is good.
+fn empty(transaction: &Transaction<'_>) -> Result<(), DatabaseError> {
+    for table in EMPTIED {
+        transaction.execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    meta::remove(transaction, meta::FORM_KEY)
+}
+
+const EMPTIED: &[&str] = &["links", "logins", "sent_forms"];

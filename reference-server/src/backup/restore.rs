@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 use serde::Serialize;
 use tower_workspace_token::{
     clock::{Clock as _, SystemClock},
@@ -25,12 +25,12 @@ use tower_workspace_token_sqlite::{
     MergedSlots, OpenErrorKind, Options, Provenance, SqliteStore, merge_slots,
 };
 
-use super::{EMPTIED, file::BackupFile, write::check_integrity};
+use super::{empty, file::BackupFile, write::check_integrity};
 use crate::{
     audit::{self, Note},
     caller::Caller,
     data_dir::{DataDir, DataDirLock, keys::KeySource},
-    db::{self, Database, DatabaseError, meta},
+    db::{self, Database, DatabaseError, Transaction, meta},
     error::{AppError, ErrorCode},
     key_check,
     rollback::{self, JournalChoice},
@@ -167,10 +167,10 @@ impl Restore {
     ) -> Result<Restored, AppError> {
         let mut copy = store.connection().map_err(anyhow::Error::from)?;
         check_integrity(&copy)?;
-        let made_at = meta::get(&copy, meta::BACKUP_MADE_AT)?;
+        let made_at = meta::get(&Transaction::of(&copy), meta::BACKUP_MADE_AT)?;
         let made_at = made_at.and_then(|millis| millis.parse().ok());
         let made_at = made_at.context("the file is no backup that `wst backup` has made")?;
-        let all = workspaces::list(&copy)?;
+        let all = workspaces::list(&Transaction::of(&copy))?;
         let is_archived: HashMap<WorkspaceId, bool> = all
             .iter()
             .map(|workspace| (workspace.id, workspace.archived))
@@ -200,8 +200,10 @@ impl Restore {
         finish(&mut copy, made_at, &slots, lost.len())?;
         // Before the database is in its place: one that is killed in between has its journal all the same.
         match journal {
-            Some((path, journal)) => rollback::remember(&copy, path, journal.id())?,
-            None => rollback::forget(&copy)?,
+            Some((path, journal)) => {
+                rollback::remember(&Transaction::of(&copy), path, journal.id())?
+            }
+            None => rollback::forget(&Transaction::of(&copy))?,
         }
         check_keys(&copy, &self.keys, data_dir)?;
         Ok(Restored {
@@ -246,7 +248,7 @@ impl Current {
                 };
             }
         };
-        if db::is_newer(&store.connection().map_err(anyhow::Error::from)?) {
+        if is_newer(&store)? {
             return Err(AppError::new(
                 ErrorCode::Failed,
                 format!(
@@ -299,7 +301,7 @@ fn open_journal(
     let current = current.context("cannot look at the database that is there")?;
     let backup = backup.connection().map_err(anyhow::Error::from)?;
     let found = rollback::open_for_restore(current.as_ref(), &backup, choice)?;
-    let known = rollback::known_path(&backup)?;
+    let known = rollback::known_path(&Transaction::of(&backup))?;
     Ok(Journal {
         forgotten: known.filter(|_| found.is_none()),
         found,
@@ -333,7 +335,7 @@ fn open_copy(path: &Path) -> Result<(SqliteStore, Database), AppError> {
         };
         AppError::from(anyhow::Error::from(error).context(sentence))
     })?;
-    if db::is_newer(&store.connection().map_err(anyhow::Error::from)?) {
+    if is_newer(&store)? {
         return Err(AppError::new(ErrorCode::Failed, NEWER));
     }
     let database = Database::open(&store).map_err(AppError::from)?;
@@ -377,7 +379,7 @@ fn take_over(
     Ok(lost)
 }
 
-fn lost_workspaces(transaction: &Transaction<'_>) -> Result<Vec<LostWorkspace>, DatabaseError> {
+fn lost_workspaces(transaction: &Connection) -> Result<Vec<LostWorkspace>, DatabaseError> {
     let mut statement = transaction.prepare(
         "SELECT id, name FROM present.workspaces
          WHERE id NOT IN (SELECT id FROM main.workspaces) ORDER BY created_at, id",
@@ -391,6 +393,12 @@ fn lost_workspaces(transaction: &Transaction<'_>) -> Result<Vec<LostWorkspace>, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Returns whether the server's tables beside those of `store` were made by a newer `wst`.
+fn is_newer(store: &SqliteStore) -> anyhow::Result<bool> {
+    let connection = store.connection()?;
+    Ok(db::is_newer(&Transaction::of(&connection)))
+}
+
 /// Takes out what must not outlive a restore, and keeps in the audit list that there was one.
 fn finish(
     copy: &mut Connection,
@@ -399,12 +407,8 @@ fn finish(
     lost: usize,
 ) -> Result<(), AppError> {
     let transaction = copy.transaction().map_err(DatabaseError::from)?;
-    for table in EMPTIED {
-        transaction
-            .execute(&format!("DELETE FROM {table}"), [])
-            .map_err(DatabaseError::from)?;
-    }
-    meta::remove(&transaction, meta::BACKUP_MADE_AT)?;
+    empty(&Transaction::of(&transaction))?;
+    meta::remove(&Transaction::of(&transaction), meta::BACKUP_MADE_AT)?;
     let note = Note::new("backup.restore")
         .about(time::rfc3339(made_at))
         .with_detail(format!(
@@ -414,7 +418,12 @@ fn finish(
             slots.revoked,
             counted(lost, "workspace")
         ));
-    audit::insert(&transaction, &Caller::CommandLine, None, &note)?;
+    audit::insert(
+        &Transaction::of(&transaction),
+        &Caller::CommandLine,
+        None,
+        &note,
+    )?;
     transaction.commit().map_err(DatabaseError::from)?;
     Ok(())
 }
@@ -426,7 +435,7 @@ fn check_keys(copy: &Connection, source: &KeySource, data_dir: &DataDir) -> Resu
         true => key_check::held(&file.read()?),
         false => Vec::new(),
     };
-    let missing = key_check::missing(copy, &held)?;
+    let missing = key_check::missing(&Transaction::of(copy), &held)?;
     if missing.is_empty() {
         return Ok(());
     }

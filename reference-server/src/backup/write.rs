@@ -5,9 +5,9 @@ use std::{io, path::Path};
 use anyhow::{Context as _, anyhow, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{EMPTIED, Target, file::Part};
+use super::{Target, empty, file::Part};
 use crate::{
-    db::{DatabaseError, meta},
+    db::{DatabaseError, Transaction, meta},
     error::AppError,
     key_check::{self, KeyName},
     progress::Job,
@@ -95,19 +95,21 @@ fn finish_copy(path: &Path, needed: &[KeyName], job: &Job) -> anyhow::Result<Wri
     )?;
     let made_at = time::now();
     let transaction = copy.transaction()?;
-    for table in EMPTIED {
-        transaction.execute(&format!("DELETE FROM {table}"), [])?;
-    }
-    key_check::keep(&transaction, needed)?;
-    meta::set(&transaction, meta::BACKUP_MADE_AT, &made_at.to_string())?;
+    empty(&Transaction::of(&transaction))?;
+    key_check::keep(&Transaction::of(&transaction), needed)?;
+    meta::set(
+        &Transaction::of(&transaction),
+        meta::BACKUP_MADE_AT,
+        &made_at.to_string(),
+    )?;
     transaction.commit()?;
     check_integrity(&copy)?;
-    let schema_version = meta::get(&copy, meta::SCHEMA_VERSION)?;
+    let schema_version = meta::get(&Transaction::of(&copy), meta::SCHEMA_VERSION)?;
     let written = Written {
         bytes: 0,
         made_at,
         schema_version: schema_version.context("the copy has no version")?,
-        keys: key_check::required(&copy)?,
+        keys: key_check::required(&Transaction::of(&copy))?,
     };
     copy.close().map_err(|(_, error)| error)?;
     Ok(written)
@@ -153,7 +155,11 @@ pub(super) fn is_full(error: &anyhow::Error) -> bool {
 
 impl Written {
     /// Notes in the database itself that there is a backup.
-    pub(crate) fn note(&self, connection: &Connection, file: &str) -> Result<(), DatabaseError> {
+    pub(crate) fn note(
+        &self,
+        connection: &Transaction<'_>,
+        file: &str,
+    ) -> Result<(), DatabaseError> {
         meta::set(connection, meta::LAST_BACKUP_AT, &self.made_at.to_string())?;
         meta::set(connection, meta::LAST_BACKUP_FILE, file)
     }

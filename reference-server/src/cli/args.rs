@@ -7,12 +7,14 @@ use clap::{
     builder::{NonEmptyStringValueParser, PossibleValuesParser},
 };
 
+use secrecy::SecretString;
+
 use super::headers::HeadersOptions;
 use crate::{
     actions::{Reason, Ring},
     addresses::PublicUrl,
     clients::CLIENTS,
-    config::{GlobalOptions, ServerOptions},
+    config::{GlobalOptions, ServerOptions, secret},
     rollback::JournalChoice,
     scan::rules::Rules,
 };
@@ -62,6 +64,9 @@ pub(super) enum Command {
     Backup(BackupCommand),
     /// Restore a backup into a data directory that no server uses
     Restore(RestoreCommand),
+    /// Move a data directory, which no server uses, into a PostgreSQL database that several can share
+    #[command(after_help = MOVING)]
+    Migrate(MigrateCommand),
     /// Find tokens that have leaked into files or a git history; exit code 1 if one is live
     #[command(after_help = SCANNING)]
     Scan(ScanOptions),
@@ -226,6 +231,33 @@ pub(super) struct RestoreCommand {
     #[arg(long, env = "WST_ROLLBACK_JOURNAL", value_name = "FILE")]
     pub(super) rollback_journal: Option<JournalChoice>,
 }
+
+#[derive(Args, Debug)]
+pub(super) struct MigrateCommand {
+    /// The database to move to, empty: postgres://USER@HOST/NAME. With a password in it, the variable or --to-file
+    /// is better, since others on this machine see what a command was given
+    #[arg(long, env = "WST_MIGRATE_TO", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    pub(super) to: Option<SecretString>,
+    /// A private file that says which database, where the URL holds a password
+    #[arg(
+        long,
+        env = "WST_MIGRATE_TO_FILE",
+        value_name = "FILE",
+        conflicts_with = "to"
+    )]
+    pub(super) to_file: Option<PathBuf>,
+    /// Write nothing: compare what was moved with the data directory, before a server uses it
+    #[arg(long)]
+    pub(super) verify_only: bool,
+}
+
+const MOVING: &str = "\
+Everything is moved, and every row compared afterwards: workspaces, tasks, messages, files, people, their logins,
+the audit list, and all tokens, which go on as they are. One-time links are not: make new ones. The key file is
+not either: servers on the new database need the same one. The data directory stays as it is, but for a note that
+it goes with the new database, so that a server which is not told otherwise does not use its file again.
+It may be broken off at any time. Run again, it goes on where it was; until it is done, no server uses the new
+database.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {

@@ -8,7 +8,8 @@ use super::{args::DoctorOptions, output::Output, printable, runner::Runner};
 use crate::{
     actions::{Health, KeyCheck, ServerCheck, ServerHealth, ServerProbe, ServerProbed},
     addresses::PublicUrl,
-    client::{Address, HttpClient, Trust},
+    client::{HttpClient, ServerAddress, Trust},
+    clients::McpUrl,
     config::{GlobalOptions, Origin, ServerOptions, Settings},
     data_dir::DataDir,
     doctor::{
@@ -17,7 +18,6 @@ use crate::{
     },
     error::{AppError, ErrorCode},
     logging,
-    mcp_url::McpUrl,
     text::counted,
 };
 
@@ -102,14 +102,13 @@ async fn look(settings: &Settings, options: DoctorOptions) -> Result<Vec<Check>,
         Err(error) => return Err(error),
     }
     if let Some(url) = &url {
-        let address = address(&url.uri().to_string())?;
         let outside = Outside {
             client: &client,
             trust: &trust,
-            address: &address,
+            address: url.server(),
         };
         checks.extend([outside.name().await, outside.certificate().await]);
-        checks.extend(outside.endpoint(url.uri().path()).await);
+        checks.extend(outside.endpoint(url.path()).await);
     }
     Ok(checks)
 }
@@ -126,7 +125,7 @@ impl Server<'_> {
     async fn look(&self, data_dir: &DataDir, checks: &mut Vec<Check>) {
         const NAME: &str = "server";
         checks.extend(files::check(data_dir, &self.settings.keys));
-        let runner = match Runner::find(data_dir.path(), &self.settings.keys).await {
+        let runner = match Runner::find(self.settings).await {
             Ok(runner) => runner,
             Err(error) => {
                 let advice = "mend that first: what is in the database could not be looked at";
@@ -163,6 +162,7 @@ impl Server<'_> {
                 }
             }
         }
+        runner.close().await;
     }
 
     async fn inside(
@@ -226,9 +226,9 @@ impl Server<'_> {
 }
 
 /// Takes plain http as well: no token is sent.
-fn address(url: &str) -> Result<Address, AppError> {
+fn address(url: &str) -> Result<ServerAddress, AppError> {
     let (address, _) =
-        Address::of_url(url, true).map_err(|error| AppError::usage(error.to_string()))?;
+        ServerAddress::of_url(url).map_err(|error| AppError::usage(error.to_string()))?;
     Ok(address)
 }
 

@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 
 use super::output::Output;
 use crate::{
-    client::{self, Address, Answer, ClientError, ClientErrorKind, HttpClient, Trust},
+    client::{self, Answer, ClientError, ClientErrorKind, HttpClient, ServerAddress, Trust},
+    clients::McpUrl,
     data_dir::keys::read_private,
     error::{AppError, ErrorCode},
 };
@@ -73,8 +74,14 @@ pub(super) fn headers(output: Output, options: HeadersOptions) -> Result<(), App
 impl HeadersOptions {
     async fn run(self, output: Output) -> Result<(), AppError> {
         // Everything about the address before the token is touched.
-        let (address, path) = Address::of_url(&self.url, self.insecure_http)
+        // With a slash too many, `/token` stands behind it all the same.
+        let url: McpUrl = (self.url.trim_end_matches('/').parse())
             .map_err(|problem| AppError::usage(format!("--url: {problem}")))?;
+        if url.is_in_the_clear() && !self.insecure_http {
+            return Err(AppError::usage(
+                "--url: over http:// everybody on the way reads the token: use https:// (http:// is for this machine alone)",
+            ));
+        }
         let trust = self.ca_file.map_or(Trust::System, Trust::File);
         let client = HttpClient::new(&trust)?;
         let token = self.token.read().await?;
@@ -84,9 +91,11 @@ impl HeadersOptions {
             client::bearer(&token).ok_or_else(|| failed(PUT))?,
         );
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let target = format!("{}/token", path.trim_end_matches('/'));
-        let answer = client.post(&address, &target, headers, Bytes::new()).await;
-        let answer = answer.map_err(|error| unanswered(&address, error))?;
+        let target = format!("{}/token", url.path().trim_end_matches('/'));
+        let answer = client
+            .post(url.server(), &target, headers, Bytes::new())
+            .await;
+        let answer = answer.map_err(|error| unanswered(url.server(), error))?;
         if answer.status != StatusCode::OK {
             return Err(refused(&answer, &self.token));
         }
@@ -194,7 +203,7 @@ fn may_be_token(text: &str) -> bool {
     (1..=MAX_TOKEN_LENGTH).contains(&text.len()) && text.bytes().all(is_of_token)
 }
 
-fn unanswered(address: &Address, error: ClientError) -> AppError {
+fn unanswered(address: &ServerAddress, error: ClientError) -> AppError {
     let advice = match error.kind() {
         ClientErrorKind::NotHttp => "is this the address of a workspace server?",
         ClientErrorKind::Tls => {

@@ -10,6 +10,7 @@ mod doctor;
 mod headers;
 mod health;
 mod keys;
+mod migrate;
 mod output;
 mod people;
 mod printable;
@@ -77,6 +78,7 @@ fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
         Command::Key(command) => ask(&global, output, command),
         Command::Backup(command) => ask(&global, output, command),
         Command::Restore(command) => backup::restore(&global, output, command),
+        Command::Migrate(command) => migrate::migrate(&global, output, command),
         Command::Doctor(options) => doctor::doctor(&global, output, options),
         Command::Scan(options) => scan::scan(&global, output, options),
         Command::Bench(command) => bench::bench(&global, output, command),
@@ -114,8 +116,10 @@ fn ask(
         .build()
         .map_err(anyhow::Error::from)?;
     runtime.block_on(async {
-        let runner = Runner::find(&settings.data_dir, &settings.keys).await?;
-        command.run(&runner, output).await
+        let runner = Runner::find(&settings).await?;
+        let done = command.run(&runner, output).await;
+        runner.close().await;
+        done
     })
 }
 

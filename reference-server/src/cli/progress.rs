@@ -21,6 +21,7 @@ pub(super) struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Bytes,
+    Rows,
     Seconds,
     Tokens,
 }
@@ -87,6 +88,7 @@ impl Drop for Progress {
 fn style(unit: Unit) -> ProgressStyle {
     let template = match unit {
         Unit::Bytes => "{msg} [{bar:32}] {bytes} of {total_bytes}",
+        Unit::Rows => "{msg} [{bar:32}] {human_pos} of {human_len} rows",
         Unit::Seconds => "{msg} [{bar:32}] {pos} of {len} s",
         Unit::Tokens => "{msg} [{bar:32}] {pos} of {len} tokens",
     };
@@ -98,6 +100,7 @@ fn style(unit: Unit) -> ProgressStyle {
 fn line(what: &str, unit: Unit, done: u64, total: u64) -> String {
     match unit {
         Unit::Bytes => format!("{what}: {} of {} MB", done / MEGABYTE, total / MEGABYTE),
+        Unit::Rows => format!("{what}: {done} of {total} rows"),
         Unit::Seconds => format!("{what}: {done} of {total} s"),
         Unit::Tokens => format!("{what}: {done} of {total} tokens"),
     }

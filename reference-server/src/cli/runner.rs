@@ -1,9 +1,6 @@
 //! Whom a command asks: the server that holds the data directory, or nobody but itself.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use serde::de::DeserializeOwned;
 use workspace_token_key_memory::hold;
@@ -14,8 +11,9 @@ use crate::{
     app::App,
     at_rest::AtRest,
     caller::Caller,
+    config::Settings,
     control::ControlClient,
-    data_dir::{DataDir, DataDirLock, keys::KeySource},
+    data_dir::{DataDir, DataDirLock},
     error::{AppError, ErrorCode},
     progress::JobKind,
 };
@@ -36,11 +34,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 impl Runner {
     /// Finds out who holds the data directory at `path`.
-    pub(super) async fn find(path: &Path, keys: &KeySource) -> Result<Self, AppError> {
-        let data_dir = DataDir::open(path)?;
+    pub(super) async fn find(settings: &Settings) -> Result<Self, AppError> {
+        let data_dir = DataDir::open(&settings.data_dir)?;
         for _ in 0..ATTEMPTS {
             if let Some(lock) = data_dir.try_lock()? {
-                return Self::direct(&data_dir, lock, keys).await;
+                return Self::direct(&data_dir, lock, settings).await;
             }
             if let Ok(client) = ControlClient::connect(&data_dir).await {
                 return Ok(Self::Server(client, data_dir));
@@ -60,32 +58,38 @@ impl Runner {
     async fn direct(
         data_dir: &DataDir,
         lock: DataDirLock,
-        keys: &KeySource,
+        settings: &Settings,
     ) -> Result<Self, AppError> {
-        if !data_dir.has_database() {
+        data_dir.check_kind(&settings.database, settings.is_database_named())?;
+        let database = settings.database.find(data_dir).await?;
+        if database.is_new() {
             return Err(AppError::new(
                 ErrorCode::NoDataDir,
                 format!(
-                    "the data directory {} holds no database: start `wst serve`",
+                    "the data directory {} goes with no database: start `wst serve`",
                     data_dir.path().display()
                 ),
             ));
         }
-        let keys = hold(|| keys.read(data_dir))?;
+        let keys = hold(|| settings.keys.read(data_dir))?;
         // What a variable says is for the server: a command does as the server did.
         let as_before = AtRest::default();
         Ok(Self::Direct(
-            App::open(data_dir, lock, keys, None, &as_before).await?,
+            App::open(data_dir, lock, database, keys, None, &as_before).await?,
         ))
+    }
+
+    /// Ends it. What worked on the database itself leaves it, so that no server takes it for one that crashed.
+    pub(super) async fn close(self) {
+        if let Self::Direct(app) = self {
+            app.leave().await;
+        }
     }
 
     /// Returns where the data directory is.
     pub(super) fn data_dir(&self) -> PathBuf {
         match self {
-            Self::Direct(app) => {
-                let database = app.keys().store().path();
-                database.parent().unwrap_or(database).to_owned()
-            }
+            Self::Direct(app) => app.data_dir().to_owned(),
             Self::Server(_, data_dir) => data_dir.path().to_owned(),
         }
     }

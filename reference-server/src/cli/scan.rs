@@ -13,11 +13,11 @@ use tower_workspace_token::jwt::UncheckedClaims;
 use super::{args::ScanOptions, output::Output, printable, runner::Runner};
 use crate::{
     actions::{InspectedToken, Reason, Secret, Standing, TokenInspect, TokenRevoke},
+    clients::McpUrl,
     config::{GlobalOptions, Origin, ServerOptions, Settings},
     data_dir::DataDir,
     error::{AppError, ErrorCode},
     logging,
-    mcp_url::McpUrl,
     scan::{self, Found, History, HistoryRead, Inventory, Place, PlaceKind, Unreadable},
     text::counted,
     time,
@@ -259,7 +259,7 @@ impl Report {
         {
             return Ok(());
         }
-        let runner = match Runner::find(&settings.data_dir, &settings.keys).await {
+        let runner = match Runner::find(settings).await {
             Ok(runner) => runner,
             // A directory that merely lies here may be somebody else's.
             Err(error) if settings.data_dir_origin() == Origin::Default && !options.revoke => {
@@ -436,7 +436,7 @@ impl Report {
 
 impl ReportedToken {
     fn of(found: &Found, url: Option<&McpUrl>) -> Self {
-        let url = url.and_then(McpUrl::workspace);
+        let url = url.map(McpUrl::workspace);
         let said = found.says.as_ref().map(|says| says.workspace);
         Self {
             typ: found.typ,

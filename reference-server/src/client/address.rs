@@ -1,4 +1,6 @@
-//! [`Address`]: scheme, host and port of a server, and whether a token may travel there.
+//! [`ServerAddress`]: scheme, host and port of a server to connect to, and whether a token may travel
+//! there. What the path behind them means is none of its business: an MCP URL is read by
+//! [`McpUrl`](crate::clients::McpUrl) alone.
 
 use std::{
     error, fmt, io,
@@ -11,7 +13,7 @@ use tokio::net::lookup_host;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
+pub(crate) struct ServerAddress {
     is_https: bool,
     host: String,
     port: Option<u16>,
@@ -20,26 +22,25 @@ pub(crate) struct Address {
 /// What is wrong with a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InvalidAddress {
-    /// There is a user name, a query, or a fragment in it.
-    HasMore,
     /// It does not begin with `http://` or `https://`.
     NoScheme,
     /// It is no URL.
     NotUrl,
-    /// It would carry a token over a network, for all to read.
-    Plain,
+    /// There is a query or a fragment behind the path.
+    Query,
+    /// There is a user name before the host.
+    UserName,
 }
 
-impl Address {
-    /// Takes a URL apart into the address and the path. Plain `http` is for this machine alone, unless
-    /// `is_plain_allowed`.
+impl ServerAddress {
+    /// Takes a URL apart into the address and the path.
     ///
     /// # Errors
-    /// The URL says too little or too much, or is for plain `http` elsewhere.
-    pub(crate) fn of_url(
-        url: &str,
-        is_plain_allowed: bool,
-    ) -> Result<(Self, String), InvalidAddress> {
+    /// The URL says too little or too much.
+    pub(crate) fn of_url(url: &str) -> Result<(Self, String), InvalidAddress> {
+        if url.contains(['?', '#']) {
+            return Err(InvalidAddress::Query);
+        }
         let uri: Uri = url.parse().map_err(|_| InvalidAddress::NotUrl)?;
         let is_https = match uri.scheme_str() {
             Some("http") => false,
@@ -47,8 +48,8 @@ impl Address {
             _ => return Err(InvalidAddress::NoScheme),
         };
         let authority = uri.authority().ok_or(InvalidAddress::NotUrl)?;
-        if authority.as_str().contains('@') || uri.query().is_some() || url.contains('#') {
-            return Err(InvalidAddress::HasMore);
+        if authority.as_str().contains('@') {
+            return Err(InvalidAddress::UserName);
         }
         let host = authority.host().to_ascii_lowercase();
         let port = match &authority.as_str()[authority.host().len()..] {
@@ -60,10 +61,12 @@ impl Address {
             host,
             port,
         };
-        if !is_https && !is_plain_allowed && address.loopback().is_none() {
-            return Err(InvalidAddress::Plain);
-        }
         Ok((address, uri.path().to_owned()))
+    }
+
+    /// Returns whether somebody on the way can read what is sent there.
+    pub(crate) fn is_in_the_clear(&self) -> bool {
+        !self.is_https && self.loopback().is_none()
     }
 
     /// Returns host and port as a `Host` header names them.
@@ -118,7 +121,7 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_https { "https" } else { "http" };
         write!(f, "{scheme}://{}", self.authority())
@@ -128,13 +131,13 @@ impl fmt::Display for Address {
 impl fmt::Display for InvalidAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::HasMore => {
-                "the URL holds more than scheme, host, port and path: give it as the workspace shows it, without a token"
-            }
             Self::NoScheme => "the URL has to begin with https://, or http:// for this machine",
             Self::NotUrl => "this is no URL: give it as the workspace shows it",
-            Self::Plain => {
-                "over http:// everybody on the way reads the token: use https:// (http:// is for this machine alone)"
+            Self::Query => {
+                "the URL ends with its path: leave out what follows `?` or `#`, and give it without a token, which belongs in a variable (every process of the machine sees arguments)"
+            }
+            Self::UserName => {
+                "the URL has no user name: leave out what stands before `@`, and give it without a token"
             }
         })
     }
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
 
     fn of(url: &str) -> Result<(String, String), InvalidAddress> {
-        Address::of_url(url, false).map(|(address, path)| (address.to_string(), path))
+        ServerAddress::of_url(url).map(|(address, path)| (address.to_string(), path))
     }
 
     #[test]
@@ -190,9 +193,9 @@ mod tests {
             ("/mcp/abc", NoScheme),
             ("example.com", NoScheme),
             ("ftp://example.com/", NoScheme),
-            ("https://user:secret@example.com/", HasMore),
-            ("https://example.com/mcp/abc?token=secret", HasMore),
-            ("https://example.com/mcp/abc#secret", HasMore),
+            ("https://user:secret@example.com/", UserName),
+            ("https://example.com/mcp/abc?token=secret", Query),
+            ("https://example.com/mcp/abc#secret", Query),
             ("https://example.com:/", NotUrl),
             ("https://example.com:99999/", NotUrl),
         ] {
@@ -202,19 +205,32 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_stays_on_this_machine_unless_it_is_allowed() {
+    fn plain_http_is_in_the_clear_unless_it_stays_on_this_machine() {
+        let is_in_the_clear = |url: &str| {
+            let (address, _) = ServerAddress::of_url(url).unwrap();
+            address.is_in_the_clear()
+        };
         for url in [
             "http://example.com/mcp/abc",
             "http://192.0.2.1/",
             "http://localhost.example.com/",
+            "http://127.0.0.1.example.com/",
+            "http://10.0.0.1/",
             "http://notlocalhost/",
             "http://[2001:db8::1]/",
             "http://0.0.0.0/",
         ] {
-            assert_eq!(of(url), Err(InvalidAddress::Plain), "{url}");
-            assert!(Address::of_url(url, true).is_ok(), "{url}");
+            assert!(is_in_the_clear(url), "{url}");
         }
-        assert!(of("http://127.8.9.1/").is_ok());
+        for url in [
+            "http://127.8.9.1/",
+            "http://[::1]/",
+            "http://localhost/",
+            "http://abcdefghijk.mcp.localhost:1/mcp",
+            "https://example.com/mcp/abc",
+        ] {
+            assert!(!is_in_the_clear(url), "{url}");
+        }
     }
 
     /// No name server is asked, so that none can answer.
@@ -226,7 +242,7 @@ mod tests {
             ("https://localhost/", "127.0.0.1:443"),
             ("http://[::1]:2/", "[::1]:2"),
         ] {
-            let (address, _) = Address::of_url(url, false).unwrap();
+            let (address, _) = ServerAddress::of_url(url).unwrap();
             let sockets = address.sockets().await.unwrap();
             assert_eq!(sockets[0].to_string(), expected, "{url}");
             assert!(sockets.iter().all(|socket| socket.ip().is_loopback()));

@@ -11,7 +11,7 @@ use rustls::{
 };
 use tokio::time::timeout;
 
-use super::{Address, CONNECT, ClientError, ClientErrorKind, HttpClient, Trust, connect};
+use super::{CONNECT, ClientError, ClientErrorKind, HttpClient, ServerAddress, Trust, connect};
 
 /// A chain that is trusted now.
 pub(crate) struct Certificate {
@@ -26,7 +26,7 @@ impl HttpClient {
     /// The server cannot be reached, or its certificate is not trusted.
     pub(crate) async fn certificate(
         &self,
-        address: &Address,
+        address: &ServerAddress,
     ) -> Result<Option<Certificate>, ClientError> {
         let Some(name) = address.server_name() else {
             return Ok(None);

@@ -23,7 +23,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-pub(crate) use address::Address;
+pub(crate) use address::{InvalidAddress, ServerAddress};
 pub(crate) use certificate::MOST_DAYS;
 pub(crate) use trust::Trust;
 
@@ -86,7 +86,7 @@ impl HttpClient {
     /// Asks for `path_and_query` at `address`.
     pub(crate) async fn get(
         &self,
-        address: &Address,
+        address: &ServerAddress,
         path_and_query: &str,
         headers: HeaderMap,
     ) -> Result<Answer, ClientError> {
@@ -97,7 +97,7 @@ impl HttpClient {
     /// Posts `body` to `path_and_query` at `address`.
     pub(crate) async fn post(
         &self,
-        address: &Address,
+        address: &ServerAddress,
         path_and_query: &str,
         headers: HeaderMap,
         body: Bytes,
@@ -109,7 +109,7 @@ impl HttpClient {
     async fn send(
         &self,
         method: Method,
-        address: &Address,
+        address: &ServerAddress,
         path_and_query: &str,
         headers: HeaderMap,
         body: Bytes,
@@ -160,7 +160,7 @@ pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
 
 fn request(
     method: Method,
-    address: &Address,
+    address: &ServerAddress,
     path_and_query: &str,
     headers: HeaderMap,
     body: Bytes,
@@ -181,7 +181,7 @@ fn request(
     Ok(request)
 }
 
-async fn connect(address: &Address) -> Result<TcpStream, ClientError> {
+async fn connect(address: &ServerAddress) -> Result<TcpStream, ClientError> {
     let connecting = async {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for socket in address.sockets().await? {

@@ -41,9 +41,9 @@ async fn answer_once(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[
     String::from_utf8(asked).unwrap()
 }
 
-fn address(port: u16) -> Address {
+fn address(port: u16) -> ServerAddress {
     let url = format!("http://127.0.0.1:{port}/");
-    Address::of_url(&url, false).unwrap().0
+    ServerAddress::of_url(&url).unwrap().0
 }
 
 fn client() -> HttpClient {
@@ -169,7 +169,7 @@ async fn a_server_is_who_an_authority_that_is_trusted_says() {
             }
         });
         let url = format!("https://{host}:{port}/");
-        let (address, path) = Address::of_url(&url, false).unwrap();
+        let (address, path) = ServerAddress::of_url(&url).unwrap();
         let client = HttpClient::new(trust).unwrap();
         let answer = client.get(&address, &path, with_token()).await;
         answer

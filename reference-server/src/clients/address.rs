@@ -1,9 +1,11 @@
-//! [`McpUrl`]: the address of a workspace, as people hand it on.
+//! [`McpUrl`]: the address of a workspace, as people hand it on. The one reader of such addresses, also for
+//! commands on machines without a data directory.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{error, fmt, str::FromStr};
 
-use http::Uri;
 use tower_workspace_token::id::WorkspaceId;
+
+use crate::client::{InvalidAddress, ServerAddress};
 
 /// The address of a workspace: `…/mcp/ID`, `ID.mcp.HOST/mcp` or `ID.mcp.HOST/`.
 ///
@@ -12,17 +14,17 @@ use tower_workspace_token::id::WorkspaceId;
 pub(crate) struct McpUrl {
     text: String,
     workspace: WorkspaceId,
-    is_https: bool,
-    host: String,
+    server: ServerAddress,
+    path: String,
 }
 
 /// Why something is no address of a workspace. Its text repeats nothing of it: a token may be in there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoMcpUrl {
-    /// Something is behind the path.
-    Query,
-    /// It is no URL of http or https.
-    Scheme,
+    /// A character is in it that a shell or a file takes for its own.
+    Character,
+    /// It names no server that can be connected to, or more than that.
+    Server(InvalidAddress),
     /// It names no workspace.
     Workspace,
 }
@@ -36,40 +38,37 @@ impl McpUrl {
         &self.workspace
     }
 
+    pub(crate) fn server(&self) -> &ServerAddress {
+        &self.server
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Returns whether somebody on the way can read what is sent there.
     pub(crate) fn is_in_the_clear(&self) -> bool {
-        !self.is_https && !is_loopback(&self.host)
+        self.server.is_in_the_clear()
     }
 }
 
 impl FromStr for McpUrl {
     type Err = NoMcpUrl;
+
     fn from_str(text: &str) -> Result<Self, NoMcpUrl> {
-        if text.contains(['?', '#']) {
-            return Err(NoMcpUrl::Query);
-        }
+        let (server, path) = ServerAddress::of_url(text).map_err(NoMcpUrl::Server)?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/.-_[]".contains(&byte);
         if !text.bytes().all(is_plain) {
-            return Err(NoMcpUrl::Scheme);
+            return Err(NoMcpUrl::Character);
         }
-        let uri: Uri = text.parse().map_err(|_| NoMcpUrl::Scheme)?;
-        let is_https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(NoMcpUrl::Scheme),
-        };
-        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-        if host.is_empty() {
-            return Err(NoMcpUrl::Scheme);
-        }
-        let workspace = in_path(uri.path())
-            .or_else(|| in_host(&host, uri.path()))
+        let workspace = in_path(&path)
+            .or_else(|| in_host(server.host(), &path))
             .ok_or(NoMcpUrl::Workspace)?;
         Ok(Self {
             text: text.to_owned(),
             workspace,
-            is_https,
-            host,
+            server,
+            path,
         })
     }
 }
@@ -77,16 +76,18 @@ impl FromStr for McpUrl {
 impl fmt::Display for NoMcpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Query => {
-                "the address of a workspace ends with its path: leave out what follows `?` or `#`, and keep a token in a variable"
+            Self::Character => {
+                "the address of a workspace is of letters, digits and `-_.:/[]`: give it as the workspace shows it"
             }
-            Self::Scheme => "the address of a workspace begins with https:// or http:// and a host",
+            Self::Server(why) => return why.fmt(f),
             Self::Workspace => {
                 "this is no address of a workspace: it looks like https://HOST/mcp/ID or https://ID.mcp.HOST/mcp"
             }
         })
     }
 }
+
+impl error::Error for NoMcpUrl {}
 
 fn in_path(path: &str) -> Option<WorkspaceId> {
     path.strip_prefix("/mcp/")?.parse().ok()
@@ -98,12 +99,6 @@ fn in_host(host: &str, path: &str) -> Option<WorkspaceId> {
     let is_minted = label.len() == MINTED && label.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let is_one = is_minted && !domain.is_empty() && matches!(path, "" | "/" | "/mcp");
     is_one.then(|| label.parse().ok())?
-}
-
-fn is_loopback(host: &str) -> bool {
-    let inner = host.trim_start_matches('[').trim_end_matches(']');
-    let is_address = |address: IpAddr| address.is_loopback();
-    host == "localhost" || host.ends_with(".localhost") || inner.parse().is_ok_and(is_address)
 }
 
 /// The length of the ids that the server mints.
@@ -122,6 +117,7 @@ mod tests {
             ("https://ABCDEFGHIJK.mcp.e.com/", "abcdefghijk"),
             ("https://abcdefghijk.mcp.e.com", "abcdefghijk"),
             ("http://[::1]:8080/mcp/a", "a"),
+            ("https://a.b.mcp.e.com:8443/mcp/team-1", "team-1"),
         ] {
             let url: McpUrl = text.parse().expect(text);
             assert_eq!(url.workspace().as_str(), workspace, "{text}");
@@ -133,17 +129,43 @@ mod tests {
     fn refuses_what_is_none_and_repeats_nothing() {
         for (text, expected) in [
             (
-                "https://e.com/mcp/abc?token=eyJhbGciOiJIUzI1NiJ9",
-                NoMcpUrl::Query,
+                "https://e.com/mcp/abc?token=a-secret",
+                NoMcpUrl::Server(InvalidAddress::Query),
             ),
-            ("https://e.com/mcp/abc#x", NoMcpUrl::Query),
-            ("ftp://e.com/mcp/abc", NoMcpUrl::Scheme),
-            ("e.com/mcp/abc", NoMcpUrl::Scheme),
-            ("https://u:p@e.com/mcp/abc", NoMcpUrl::Scheme),
-            ("https://e.com/mcp/${A}", NoMcpUrl::Scheme),
-            ("https://e.com/mcp/a;id", NoMcpUrl::Scheme),
-            ("https://e.com/mcp/a b", NoMcpUrl::Scheme),
-            ("", NoMcpUrl::Scheme),
+            (
+                "https://e.com/mcp/abc#a-secret",
+                NoMcpUrl::Server(InvalidAddress::Query),
+            ),
+            (
+                "ftp://a-secret/mcp/abc",
+                NoMcpUrl::Server(InvalidAddress::NoScheme),
+            ),
+            (
+                "e.com/mcp/a-secret",
+                NoMcpUrl::Server(InvalidAddress::NotUrl),
+            ),
+            ("a-secret", NoMcpUrl::Server(InvalidAddress::NoScheme)),
+            (
+                "https://u:a-secret@e.com/mcp/abc",
+                NoMcpUrl::Server(InvalidAddress::UserName),
+            ),
+            ("https://e.com/mcp/${A}", NoMcpUrl::Character),
+            ("https://e.com/mcp/a;id", NoMcpUrl::Character),
+            ("https://e.com/mcp/%61", NoMcpUrl::Character),
+            (
+                "https://e.com/mcp/a b",
+                NoMcpUrl::Server(InvalidAddress::NotUrl),
+            ),
+            ("", NoMcpUrl::Server(InvalidAddress::NotUrl)),
+            (
+                "https://e.com:99999/mcp/a",
+                NoMcpUrl::Server(InvalidAddress::NotUrl),
+            ),
+            ("https://e.com/a-secret", NoMcpUrl::Workspace),
+            ("https://e.com/mcp/", NoMcpUrl::Workspace),
+            ("https://e.com/mcp/a-secret/more", NoMcpUrl::Workspace),
+            ("https://abc.mcp.e.com/mcp", NoMcpUrl::Workspace),
+            ("http://127.0.0.1:8080/mcp", NoMcpUrl::Workspace),
             ("https://e.com/", NoMcpUrl::Workspace),
             ("https://e.com/mcp", NoMcpUrl::Workspace),
             ("https://example-one.e.com/mcp", NoMcpUrl::Workspace),
@@ -153,7 +175,7 @@ mod tests {
         ] {
             let error = text.parse::<McpUrl>().expect_err(text);
             assert_eq!(error, expected, "{text}");
-            assert!(!error.to_string().contains("eyJ"));
+            assert!(!error.to_string().contains("secret"), "{error}");
         }
     }
 

@@ -83,7 +83,7 @@ pub(super) async fn log_out(State(app): State<App>, person: LoggedIn) -> PageRes
 }
 
 async fn page(app: &App, next: String, name: String, problem: Option<String>) -> PageResult {
-    let has_users = app.database().read(|snapshot| users::any(snapshot)).await?;
+    let has_users = app.database().read(users::any).await?;
     render(&LoginPage {
         layout: Layout::stranger("Log in"),
         next,

@@ -25,7 +25,7 @@ use tower_workspace_token::{
 };
 use zeroize::Zeroizing;
 
-use super::{DataDir, create_private};
+use super::{DataDir, create_private, replace_file, with_suffix};
 use crate::error::{AppError, ErrorCode};
 
 /// Where the keys are.
@@ -52,10 +52,14 @@ pub(crate) struct OpenKeys {
 }
 
 impl KeySource {
-    /// Reads the keys; a data directory without a database and without keys gets new ones.
-    pub(crate) fn read_or_create(&self, data_dir: &DataDir) -> anyhow::Result<OpenKeys> {
+    /// Reads the keys; for a database that is new, and if there are none, they are made.
+    pub(crate) fn read_or_create(
+        &self,
+        data_dir: &DataDir,
+        is_new: bool,
+    ) -> anyhow::Result<OpenKeys> {
         let file = self.file(data_dir);
-        if !file.is_given && !file.path.exists() && !data_dir.has_database() {
+        if !file.is_given && !file.path.exists() && is_new {
             let keys = create(data_dir)?;
             return Ok(OpenKeys { file, keys });
         }
@@ -109,7 +113,7 @@ impl KeyFile {
         let text = match File::open(path) {
             Ok(file) => read_private(file, self.is_given),
             Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-                "the key file {} is missing, and without it no token in the database can be checked: put it back from its backup, or say with --key-file where it is; nothing was changed",
+                "the key file {} is missing, and without it no token in the database can be checked: put it back from its backup, copy it from another node of the same database, or say with --key-file where it is; nothing was changed",
                 path.display()
             ),
             Err(error) => Err(error.into()),
@@ -158,20 +162,6 @@ impl KeyFile {
     }
 }
 
-fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("keys.new");
-    let _ = fs::remove_file(&unfinished);
-    let write = || -> io::Result<()> {
-        let mut file = create_private(&unfinished)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&unfinished);
-    })
-}
-
 fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -218,7 +208,7 @@ fn create(data_dir: &DataDir) -> anyhow::Result<Keys> {
 
 /// Writes the file whole or not at all, and never over another one.
 fn write(data_dir: &DataDir, path: &Path, keys: &Keys) -> io::Result<()> {
-    let unfinished = path.with_extension("keys.new");
+    let unfinished = with_suffix(path, ".new");
     let _ = fs::remove_file(&unfinished);
     let mut file = create_private(&unfinished)?;
     file.write_all(render(keys).as_bytes())?;

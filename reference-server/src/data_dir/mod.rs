@@ -6,6 +6,7 @@
 //! | `workspaces.db.before-restore-DATE` | the database that a restore has replaced | 0600 |
 //! | `workspaces.db.download` | a backup that somebody downloads, while it is written | 0600 |
 //! | `workspaces.keys` | the keys, unless they are given elsewhere | 0600 |
+//! | `database` | which PostgreSQL database the directory goes with, without a password | 0600 |
 //! | `setup-link` | the secret of the setup link, until the first account was made | 0600 |
 //! | `control.sock` | where commands reach the server that holds the directory | 0600 |
 //! | `wst-bench-…/` | the database of a `wst bench` that runs, a folder | 0700 |
@@ -30,7 +31,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::error::{AppError, ErrorCode};
+use crate::{
+    db::DatabasePlace,
+    error::{AppError, ErrorCode},
+};
 
 pub(crate) use lock::DataDirLock;
 pub(crate) use probe::probe_writes;
@@ -105,8 +109,16 @@ impl DataDir {
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             let name = name.to_string_lossy();
-            let is_ours = [LOCK, KEY_FILE, CONTROL, GITIGNORE, SETUP_LINK, "lost+found"]
-                .contains(&name.as_ref())
+            let is_ours = [
+                LOCK,
+                KEY_FILE,
+                CONTROL,
+                ELSEWHERE,
+                GITIGNORE,
+                SETUP_LINK,
+                "lost+found",
+            ]
+            .contains(&name.as_ref())
                 || [BENCH, DATABASE]
                     .iter()
                     .any(|begin| name.starts_with(begin));
@@ -138,6 +150,56 @@ impl DataDir {
     /// Returns whether there is a database with anything in it.
     pub(crate) fn has_database(&self) -> bool {
         fs::metadata(self.database()).is_ok_and(|metadata| metadata.len() > 0)
+    }
+
+    /// Stops whoever would use a file where a PostgreSQL database was used, only because nobody said so: it would
+    /// be empty, and look as if everything were lost.
+    pub(crate) fn check_kind(&self, place: &DatabasePlace, is_named: bool) -> Result<(), AppError> {
+        let Some(name) = self.noted_database()? else {
+            return Ok(());
+        };
+        match (place, is_named) {
+            (DatabasePlace::Sqlite, false) => Err(AppError::new(
+                ErrorCode::NoDataDir,
+                format!(
+                    "the data directory {} goes with {}: say so with WST_DATABASE, or WST_DATABASE_FILE, or start the server, which knows",
+                    self.path.display(),
+                    name
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the PostgreSQL database that the directory goes with, if one was noted.
+    pub(crate) fn noted_database(&self) -> anyhow::Result<Option<String>> {
+        let path = self.path.join(ELSEWHERE);
+        match fs::read_to_string(&path) {
+            Ok(name) => Ok(Some(name.trim().to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            // A note that cannot be read is no leave to open a file in the place of what it says.
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Notes which PostgreSQL database the directory goes with, once that is in use.
+    ///
+    /// Whole or not at all, and so that it outlives a power failure: without it, the file that was moved away from
+    /// would be served again, and with it every token of then.
+    pub(crate) fn note_kind(&self, place: &DatabasePlace) -> anyhow::Result<()> {
+        let name = place.name();
+        if self.noted_database()? == name {
+            return Ok(());
+        }
+        let path = self.path.join(ELSEWHERE);
+        let write = || -> std::io::Result<()> {
+            match name {
+                None => fs::remove_file(&path)?,
+                Some(name) => replace_file(&path, format!("{name}\n").as_bytes())?,
+            }
+            self.sync()
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
     }
 
     pub(crate) fn key_file(&self) -> PathBuf {
@@ -287,6 +349,22 @@ fn remove_if_there(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Puts a private file in the place of one that may be there, whole or not at all. That its name outlives a power
+/// failure is the caller's to see to.
+fn replace_file(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let unfinished = with_suffix(path, ".new");
+    let _ = fs::remove_file(&unfinished);
+    let write = || -> std::io::Result<()> {
+        let mut file = create_private(&unfinished)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&unfinished);
+    })
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
@@ -308,6 +386,7 @@ const OWNER_ONLY_FILE: u32 = 0o600;
 /// How the name of a folder begins that `wst bench` measures in.
 pub(crate) const BENCH: &str = "wst-bench-";
 const CONTROL: &str = "control.sock";
+const ELSEWHERE: &str = "database";
 const DATABASE: &str = "workspaces.db";
 const DOWNLOAD: &str = "workspaces.db.download";
 const GITIGNORE: &str = ".gitignore";

@@ -1,29 +1,53 @@
-//! The server's own tables in the workspace database: one connection that writes, one that reads.
+//! The server's own tables, in SQLite or in PostgreSQL: what is written is written in transactions, what is
+//! read in snapshots.
 //!
-//! Each connection lives on a thread of its own, so that SQLite's blocking calls never stop the
-//! runtime. The token store has its own connections to the same file; it is asked for a slot's
-//! generation inside the server's transactions, in `lease`.
+//! Statements run on threads that may block, never on the runtime's: SQLite's on two threads of its own, one
+//! for the connection that writes and one for the one that reads, PostgreSQL's on one for each transaction.
+//! The tokens are in the same database; a transaction asks for a slot's generation in `lease`.
 
+mod dialect;
 mod error;
 pub(crate) mod ids;
 pub(crate) mod lease;
 pub(crate) mod meta;
 mod migrations;
-mod worker;
+mod parameters;
+mod place;
+mod postgres;
+#[cfg(test)]
+pub(crate) mod scratch;
+mod sqlite;
+mod store;
+#[cfg(test)]
+pub(crate) mod testing;
+mod transaction;
 
-use anyhow::Context as _;
-use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
+use std::collections::BTreeSet;
+
+use tower_workspace_token::id::WorkspaceId;
+use tower_workspace_token_postgres::deadpool_postgres::Pool;
 use tower_workspace_token_sqlite::SqliteStore;
 
 pub use error::DatabaseError;
 pub(crate) use migrations::is_newer;
-use worker::Worker;
+pub(crate) use parameters::Parameters;
+pub(crate) use place::{DatabasePlace, Opening, connect};
+use postgres::{Connections, Turn};
+pub(crate) use rusqlite::{named_params, params};
+use sqlite::Threads;
+pub(crate) use store::Store;
+pub(crate) use transaction::{Engine, OptionalExtension, Row, Transaction};
 
-/// The server's connections. Cheap to clone; clones share the threads.
+/// The server's connections. Cheap to clone; clones share them.
 #[derive(Clone, Debug)]
 pub struct Database {
-    writer: Worker,
-    reader: Worker,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Postgres(Connections),
+    Sqlite(Threads),
 }
 
 impl Database {
@@ -32,28 +56,31 @@ impl Database {
     /// # Errors
     /// The tables are damaged, were made by a newer version, or cannot be written.
     pub fn open(store: &SqliteStore) -> anyhow::Result<Self> {
-        let connect = || {
-            let connection = store.connection()?;
-            // Else a statement from the cache is planned anew with each use where its table has partial
-            // indices, since a value might fit one of them, and that takes longer than the statement.
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-            Ok::<_, anyhow::Error>(connection)
-        };
-        let connect = || connect().context("cannot open the database");
-        let mut connection = connect()?;
-        migrations::run(&mut connection)
-            .with_context(|| format!("cannot use the database {}", store.path().display()))?;
-        let reader = connect()?;
-        reader.pragma_update(None, "query_only", true)?;
         Ok(Self {
-            writer: Worker::start("wst-db-write", connection)?,
-            reader: Worker::start("wst-db-read", reader)?,
+            kind: Kind::Sqlite(Threads::start(store)?),
         })
+    }
+
+    /// The same for PostgreSQL, with the connections of `pool`, which are used in the schema that is theirs.
+    ///
+    /// # Errors
+    /// The tables were made by a newer version, or the database cannot be reached or written.
+    pub async fn open_postgres(pool: Pool) -> anyhow::Result<Self> {
+        let connections = Connections::new(pool);
+        migrations::run_postgres(&connections).await?;
+        Ok(Self {
+            kind: Kind::Postgres(connections),
+        })
+    }
+
+    /// Returns whether other servers may use it at the same time.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.kind, Kind::Postgres(_))
     }
 
     /// Runs `work` in a transaction that is committed if it returns `Ok`.
     ///
-    /// Durable on `Ok`. Keep it short: all writes of the process wait for it.
+    /// Durable on `Ok`. Keep it short: all writes of the database wait for it.
     pub(crate) async fn write<T, E>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
@@ -62,11 +89,11 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        self.write_then(work, |_| ()).await
+        self.write_in_turn(Turn::All, work, |_| ()).await
     }
 
-    /// The same, and runs `then` after the commit, on the writer's thread: also if nobody waits for the
-    /// outcome any longer. It must not block.
+    /// The same, and runs `then` after the commit, also if nobody waits for the outcome any longer. It must
+    /// not block.
     pub(crate) async fn write_then<T, E>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
@@ -76,20 +103,70 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        let job = move |connection: &mut Connection| {
-            // Immediate, so that two writers wait for each other instead of failing half-way.
-            let transaction = connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)
-                .map_err(DatabaseError::from)?;
-            let outcome = work(&transaction)?;
-            transaction.commit().map_err(DatabaseError::from)?;
-            then(&outcome);
-            Ok(outcome)
-        };
-        self.writer.run(job).await.map_err(E::from)?
+        self.write_in_turn(Turn::All, work, then).await
     }
 
-    /// Runs `work` on the reading connection, in one snapshot.
+    /// The same for what looks at one workspace alone: in a database that can, writes to others go on
+    /// meanwhile.
+    pub(crate) async fn write_in_workspace<T, E>(
+        &self,
+        workspace: WorkspaceId,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        self.write_in_workspaces(BTreeSet::from([workspace]), work, then)
+            .await
+    }
+
+    /// The same for what looks at some workspaces alone.
+    pub(crate) async fn write_in_workspaces<T, E>(
+        &self,
+        workspaces: BTreeSet<WorkspaceId>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        self.write_in_turn(Turn::Workspaces(workspaces), work, then)
+            .await
+    }
+
+    /// The same for what only adds rows, whose order among others' does not matter: it waits for nobody where it
+    /// need not.
+    pub(crate) async fn append<T, E>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        self.write_in_turn(Turn::Adding, work, |_| ()).await
+    }
+
+    async fn write_in_turn<T, E>(
+        &self,
+        turn: Turn,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        match &self.kind {
+            Kind::Postgres(connections) => connections.write(turn, work, then).await,
+            Kind::Sqlite(threads) => threads.write(work, then).await,
+        }
+    }
+
+    /// Runs `work` in one snapshot.
     pub(crate) async fn read<T, E>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
@@ -98,39 +175,9 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        let job = move |connection: &mut Connection| {
-            let snapshot = connection.transaction().map_err(DatabaseError::from)?;
-            work(&snapshot)
-        };
-        self.reader.run(job).await.map_err(E::from)?
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rusqlite::StatementStatus;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_statement_is_planned_once_whatever_its_parameters_are() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
-        let database = Database::open(&store).unwrap();
-        let planned_again = |connection: &Connection| {
-            let mut planned_again = 0;
-            for workspace in ["acme", "other", "acme"] {
-                // The table has partial indices, which a value may or may not make usable.
-                let sql = "SELECT status, count(*) FROM tasks WHERE workspace = ?1 GROUP BY status";
-                let mut statement = connection.prepare_cached(sql)?;
-                assert!(!statement.exists([workspace])?);
-                planned_again += statement.get_status(StatementStatus::RePrepare);
-            }
-            Ok::<_, DatabaseError>(planned_again)
-        };
-        let by_reader = database.read(move |snapshot| planned_again(snapshot));
-        assert_eq!(by_reader.await.unwrap(), 0);
-        let by_writer = database.write(move |transaction| planned_again(transaction));
-        assert_eq!(by_writer.await.unwrap(), 0);
+        match &self.kind {
+            Kind::Postgres(connections) => connections.read(work).await,
+            Kind::Sqlite(threads) => threads.read(work).await,
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::mark::Mark;
 use crate::{
     config::Settings,
     data_dir::DataDir,
+    db::Transaction,
     error::{AppError, ErrorCode},
     listener::exposure,
     people::users,
@@ -69,13 +70,13 @@ fn look_into(path: &Path) -> anyhow::Result<Contents> {
         return Ok(Contents::Nothing);
     }
     // What was only begun is no demo yet: whoever came after may have taken the directory for theirs.
-    let begun = match Mark::read(&connection)? {
+    let begun = match Mark::read(&Transaction::of(&connection))? {
         Some(Mark::Filled(_)) => return Ok(Contents::Demo),
         Some(Mark::Begun(workspace)) => Some(workspace),
         None => None,
     };
-    let is_used = workspaces::any_but(&connection, begun.as_ref())?
-        || (has_table(&connection, "users")? && users::any(&connection)?);
+    let is_used = workspaces::any_but(&Transaction::of(&connection), begun.as_ref())?
+        || (has_table(&connection, "users")? && users::any(&Transaction::of(&connection))?);
     Ok(match is_used {
         true => Contents::Work,
         false => Contents::Nothing,

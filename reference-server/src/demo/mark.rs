@@ -1,10 +1,13 @@
 //! [`Mark`]: how far a demo is. It stands in the database, and outlives a start that was killed.
 
 use anyhow::Context as _;
-use rusqlite::Connection;
 use tower_workspace_token::id::WorkspaceId;
 
-use crate::{app::App, db::meta, error::AppError};
+use crate::{
+    app::App,
+    db::{Transaction, meta},
+    error::AppError,
+};
 
 /// How far a demo is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    pub(super) fn read(connection: &Connection) -> anyhow::Result<Option<Self>> {
+    pub(super) fn read(connection: &Transaction<'_>) -> anyhow::Result<Option<Self>> {
         let Some(mark) = meta::get(connection, meta::DEMO)? else {
             return Ok(None);
         };

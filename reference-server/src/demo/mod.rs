@@ -40,7 +40,7 @@ use crate::{
 /// Called before anybody can reach the server. Without an agent if the workspace was archived or
 /// deleted: that is the person's to decide, and no reason not to start.
 pub(crate) async fn prepare(app: &App, address: SocketAddr) -> Result<Option<Cast>, AppError> {
-    let mark = app.database().read(|snapshot| Mark::read(snapshot)).await?;
+    let mark = app.database().read(Mark::read).await?;
     let (workspace, documentalist) = match mark {
         Some(Mark::Filled(workspace)) => (workspace, None),
         unfilled => {

@@ -9,7 +9,7 @@ use tower_workspace_token::clock::{Clock as _, SystemClock};
 
 use super::Check;
 use crate::{
-    client::{Address, Answer, ClientError, ClientErrorKind, HttpClient, MOST_DAYS, Trust},
+    client::{Answer, ClientError, ClientErrorKind, HttpClient, MOST_DAYS, ServerAddress, Trust},
     http::health::ALIVE,
     probes::{self, Arrived},
     time,
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Outside<'a> {
     pub(crate) client: &'a HttpClient,
     pub(crate) trust: &'a Trust,
-    pub(crate) address: &'a Address,
+    pub(crate) address: &'a ServerAddress,
 }
 
 impl Outside<'_> {
@@ -176,7 +176,7 @@ fn judge_challenge(status: StatusCode, headers: &HeaderMap) -> Check {
 }
 
 /// Judges how a request to the public URL came in.
-pub(crate) fn judge_arrival(public: &Address, arrived: Option<&Arrived>) -> Vec<Check> {
+pub(crate) fn judge_arrival(public: &ServerAddress, arrived: Option<&Arrived>) -> Vec<Check> {
     const THIS: &str = "this server";
     const PROXY: &str = "proxy headers";
     let Some(arrived) = arrived else {
@@ -316,7 +316,7 @@ fn judge_skew(seconds: i64) -> Check {
     }
 }
 
-fn unreachable(name: &'static str, address: &Address, error: &ClientError) -> Check {
+fn unreachable(name: &'static str, address: &ServerAddress, error: &ClientError) -> Check {
     let cause = error
         .source()
         .map(|source| format!(" ({source})"))
@@ -428,7 +428,7 @@ mod tests {
 
     #[test]
     fn what_a_proxy_does_is_told() {
-        let (public, _) = Address::of_url("https://e.com/", false).unwrap();
+        let (public, _) = ServerAddress::of_url("https://e.com/").unwrap();
         let arrived = |change: fn(&mut Arrived)| {
             let mut arrived = Arrived {
                 peer: Some("10.0.0.1".to_owned()),

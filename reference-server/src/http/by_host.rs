@@ -284,9 +284,21 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let data_dir = DataDir::open_or_create(&directory.path().join("data")).unwrap();
             let lock = data_dir.try_lock().unwrap().unwrap();
-            let keys = KeySource::DataDir.read_or_create(&data_dir).unwrap();
+            let database = crate::db::DatabasePlace::Sqlite
+                .find(&data_dir)
+                .await
+                .unwrap();
+            let keys = KeySource::DataDir.read_or_create(&data_dir, true).unwrap();
             let addresses = Addresses::new(DEFAULT_LISTEN, false, None, None);
-            let app = App::open(&data_dir, lock, keys, Some(addresses), &AtRest::default()).await;
+            let app = App::open(
+                &data_dir,
+                lock,
+                database,
+                keys,
+                Some(addresses),
+                &AtRest::default(),
+            )
+            .await;
             let mut arrivals = Arrivals::on_loopback();
             change(&mut arrivals);
             Self {

@@ -1,14 +1,17 @@
 //! Pushes what people add to a workspace to the agents' sessions, on the stream of their GET, and to
 //! each session the answers to its own requests.
 
-use std::fmt;
+use std::{fmt, pin::Pin, time::Duration};
 
 use rmcp::{
     Peer, RoleServer,
     model::{CustomNotification, ServerNotification},
 };
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Sleep, sleep},
+};
 use tower_workspace_token::VerifiedToken;
 
 use crate::tasks::{
@@ -64,10 +67,18 @@ async fn push_all(
     inbox: &mut SessionInbox,
     peer: Peer<RoleServer>,
 ) {
+    let mut missed = Missed::default();
     loop {
         let notification = tokio::select! {
             verdict = inbox.next() => Some(permission(&verdict)),
-            event = subscription.next() => channel_message(&event),
+            () = missed.is_due() => Some(look_for_yourself()),
+            event = subscription.next() => match event {
+                Event::Missed => {
+                    missed.note();
+                    None
+                }
+                event => channel_message(&event),
+            },
         };
         let Some(notification) = notification else {
             continue;
@@ -85,6 +96,35 @@ fn permission(verdict: &Verdict) -> CustomNotification {
     let params = json!({ "request_id": verdict.request, "behavior": behavior });
     CustomNotification::new(PERMISSION, Some(params))
 }
+
+/// Returns what an agent is told when nobody knows what it was not told.
+fn look_for_yourself() -> CustomNotification {
+    let content =
+        "Some of what people added may not have reached you: call listTasks to see what is new.";
+    CustomNotification::new(CHANNEL, Some(json!({ "content": content, "meta": {} })))
+}
+
+/// Whether something was missed of which the session was not told yet: it is told once of all that was missed
+/// within [`MISSED_FOR`], since a database that is away for long makes for many.
+#[derive(Debug, Default)]
+struct Missed(Option<Pin<Box<Sleep>>>);
+
+impl Missed {
+    fn note(&mut self) {
+        self.0.get_or_insert_with(|| Box::pin(sleep(MISSED_FOR)));
+    }
+
+    /// Completes when the session is to be told. Nothing is lost if the future is dropped.
+    async fn is_due(&mut self) {
+        match &mut self.0 {
+            None => std::future::pending().await,
+            Some(waited) => waited.await,
+        }
+        self.0 = None;
+    }
+}
+
+const MISSED_FOR: Duration = Duration::from_secs(5);
 
 fn channel_message(event: &Event) -> Option<CustomNotification> {
     Some(CustomNotification::new(CHANNEL, Some(params(event)?)))
@@ -107,11 +147,7 @@ fn params(event: &Event) -> Option<Value> {
             message.id.as_str(),
             &message.created_at,
         ),
-        Event::Missed => {
-            tracing::warn!("a session does not read what is pushed to it, and missed some");
-            return None;
-        }
-        Event::TaskAdded(_) | Event::MessageAdded(_) => return None,
+        Event::TaskAdded(_) | Event::MessageAdded(_) | Event::Missed => return None,
     };
     Some(json!({
         "content": content,
@@ -125,5 +161,26 @@ const PERMISSION: &str = "notifications/claude/channel/permission";
 impl fmt::Debug for Pusher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pusher").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_is_told_once_of_all_that_it_missed_in_a_while() {
+        let mut missed = Missed::default();
+        assert!(timeout(10 * MISSED_FOR, missed.is_due()).await.is_err());
+        for _ in 0..3 {
+            missed.note();
+            assert!(timeout(MISSED_FOR / 5, missed.is_due()).await.is_err());
+        }
+        assert!(timeout(MISSED_FOR, missed.is_due()).await.is_ok());
+        assert!(timeout(10 * MISSED_FOR, missed.is_due()).await.is_err());
+        missed.note();
+        assert!(timeout(2 * MISSED_FOR, missed.is_due()).await.is_ok());
     }
 }

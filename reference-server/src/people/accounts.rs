@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use rusqlite::{Connection, Transaction};
 use secrecy::SecretString;
 
 use super::{
@@ -13,7 +12,7 @@ use super::{
 use crate::{
     audit::{self, Note, STRANGER},
     caller::{Caller, Person},
-    db::{Database, DatabaseError},
+    db::{Database, DatabaseError, Transaction},
     error::{AppError, ErrorCode},
     live::{Live, Topic},
     text, time, workspaces,
@@ -44,6 +43,8 @@ impl Accounts {
             live,
             refusals: Refusals::default(),
             passwords: Passwords::default(),
+            // This server's alone, as all limits of a rate are: several let somebody try as many times as
+            // often, still too seldom to guess a password. Who may do what is asked of the database each time.
             attempts: Attempts::default(),
         }
     }
@@ -92,7 +93,7 @@ impl Accounts {
 
     /// Returns whether the first account was made.
     pub(crate) async fn is_set_up(&self) -> Result<bool, AppError> {
-        let any = self.database.read(|snapshot| users::any(snapshot));
+        let any = self.database.read(users::any);
         Ok(any.await?)
     }
 
@@ -356,7 +357,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), AppError> {
 
 /// Checks that nobody but `own` is called so, or so that one may be taken for the other.
 pub(crate) fn check_free(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     name: &str,
     own: Option<&UserId>,
 ) -> Result<(), AppError> {
@@ -400,9 +401,8 @@ fn link_is_over(purpose: Purpose) -> AppError {
 mod tests {
     use std::{pin::pin, time::Duration};
 
-    use tower_workspace_token_sqlite::SqliteStore;
-
     use super::*;
+    use crate::db::testing;
 
     #[test]
     fn a_name_can_be_seen_and_is_nobody_elses() {
@@ -434,8 +434,7 @@ mod tests {
     #[tokio::test]
     async fn the_password_from_before_opens_nothing_and_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
-        let database = Database::open(&store).unwrap();
+        let (_, database) = testing::open(directory.path()).await;
         let accounts = Accounts::new(database.clone(), Live::default());
         let hash = accounts.passwords.hash(OLD.into()).await.unwrap();
         let id = UserId::random().unwrap();
@@ -476,7 +475,7 @@ mod tests {
             "the old password is wrong"
         );
         let logins = database.read::<i64, DatabaseError>(|snapshot| {
-            Ok(snapshot.query_row("SELECT count(*) FROM logins", [], |row| row.get(0))?)
+            snapshot.query_row("SELECT count(*) FROM logins", [], |row| row.get(0))
         });
         assert_eq!(logins.await.unwrap(), 0);
     }

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
 use secrecy::SecretString;
 
 use super::{
@@ -13,7 +12,7 @@ use super::{
     logins::{CLOCK_SKEW, millis},
     secret,
 };
-use crate::db::DatabaseError;
+use crate::db::{DatabaseError, OptionalExtension as _, Transaction, params};
 
 /// What a link is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +28,19 @@ pub(crate) const SETUP_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How long a link holds that lets a person choose a password.
 pub(crate) const PASSWORD_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Makes the setup link's secret; the one before no longer holds.
-pub(crate) fn make_setup(connection: &Connection, now: i64) -> anyhow::Result<SecretString> {
-    delete(connection, Purpose::Setup, None)?;
+/// Makes a setup link's secret. One that holds goes on to: another server of the database may have shown it,
+/// and starts of several do not end each other's. The first account ends them all.
+pub(crate) fn make_setup(connection: &Transaction<'_>, now: i64) -> anyhow::Result<SecretString> {
+    connection.execute(
+        "DELETE FROM links WHERE purpose = 'setup' AND (expires_at <= ?1 OR expires_at > ?2)",
+        params![now, Purpose::Setup.latest(now)],
+    )?;
     make(connection, Purpose::Setup, None, now)
 }
 
 /// Makes the secret of a link for `user`; the one before no longer holds.
 pub(crate) fn make_password(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: &UserId,
     now: i64,
 ) -> anyhow::Result<SecretString> {
@@ -47,7 +50,7 @@ pub(crate) fn make_password(
 
 /// Returns whether the link with this secret still holds.
 pub(crate) fn holds(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     purpose: Purpose,
     secret: &SecretString,
     now: i64,
@@ -55,17 +58,17 @@ pub(crate) fn holds(
     let mut statement = connection.prepare_cached(
         "SELECT 1 FROM links WHERE secret_hash = ?1 AND purpose = ?2 AND expires_at > ?3 AND expires_at <= ?4",
     )?;
-    Ok(statement.exists(params![
+    statement.exists(params![
         secret::hash(secret),
         purpose.as_str(),
         now,
         purpose.latest(now)
-    ])?)
+    ])
 }
 
-/// Uses the setup link up; returns whether it held.
+/// Uses a setup link up, and all others with it; returns whether it held.
 pub(crate) fn take_setup(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     secret: &SecretString,
     now: i64,
 ) -> Result<bool, DatabaseError> {
@@ -73,12 +76,15 @@ pub(crate) fn take_setup(
         "DELETE FROM links WHERE secret_hash = ?1 AND purpose = 'setup' AND expires_at > ?2 AND expires_at <= ?3",
         params![secret::hash(secret), now, Purpose::Setup.latest(now)],
     )?;
+    if taken > 0 {
+        delete(connection, Purpose::Setup, None)?;
+    }
     Ok(taken > 0)
 }
 
 /// Uses a person's link up, and returns whose it was if it held.
 pub(crate) fn take_password(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     secret: &SecretString,
     now: i64,
 ) -> Result<Option<UserId>, DatabaseError> {
@@ -94,7 +100,7 @@ pub(crate) fn take_password(
 
 /// Returns whose link it is, if it holds.
 pub(crate) fn owner(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     secret: &SecretString,
     now: i64,
 ) -> Result<Option<UserId>, DatabaseError> {
@@ -108,12 +114,12 @@ pub(crate) fn owner(
 }
 
 /// Takes back the links of a user.
-pub(crate) fn revoke(connection: &Connection, user: &UserId) -> Result<(), DatabaseError> {
+pub(crate) fn revoke(connection: &Transaction<'_>, user: &UserId) -> Result<(), DatabaseError> {
     delete(connection, Purpose::Password, Some(user))
 }
 
 fn make(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     purpose: Purpose,
     user: Option<&UserId>,
     now: i64,
@@ -132,12 +138,12 @@ fn make(
 }
 
 fn delete(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     purpose: Purpose,
     user: Option<&UserId>,
 ) -> Result<(), DatabaseError> {
     connection.execute(
-        "DELETE FROM links WHERE purpose = ?1 AND user IS ?2",
+        "DELETE FROM links WHERE purpose = ?1 AND user IS NOT DISTINCT FROM ?2",
         params![purpose.as_str(), user.map(UserId::as_str)],
     )?;
     Ok(())
@@ -161,6 +167,46 @@ impl Purpose {
         match self {
             Self::Password => "password",
             Self::Setup => "setup",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::scratch::Scratch;
+
+    #[tokio::test]
+    async fn servers_that_start_on_one_database_show_a_setup_link_each_and_one_is_used() {
+        let mut each = vec![Scratch::sqlite()];
+        each.extend(Scratch::postgres().await);
+        for scratch in each {
+            let work = |transaction: &Transaction<'_>| {
+                let now = 1_000_000;
+                let old = make_setup(transaction, 0)?;
+                let (one, other) = (make_setup(transaction, now)?, make_setup(transaction, now)?);
+                let later = now + millis(SETUP_LIFETIME) - 1;
+                for link in [&one, &other] {
+                    assert!(holds(transaction, Purpose::Setup, link, later)?);
+                }
+                assert!(!holds(transaction, Purpose::Setup, &old, later)?);
+                assert!(take_setup(transaction, &one, later)?);
+                for link in [&old, &one, &other] {
+                    assert!(!take_setup(transaction, link, now)?);
+                }
+                make_setup(transaction, now)?;
+                make_setup(transaction, later + 2)?;
+                let count = "SELECT count(*) FROM links";
+                let count: i64 = transaction.query_row(count, [], |row| row.get(0))?;
+                assert_eq!(count, 1, "what is over is taken away");
+                anyhow::Ok(())
+            };
+            let database = scratch.connect().await;
+            let done = database.write(move |transaction| {
+                work(transaction).unwrap();
+                Ok::<_, DatabaseError>(())
+            });
+            done.await.unwrap();
         }
     }
 }

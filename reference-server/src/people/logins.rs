@@ -2,11 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
 use secrecy::SecretString;
 
 use super::{User, UserId, secret, users};
-use crate::db::{DatabaseError, ids};
+use crate::db::{DatabaseError, OptionalExtension as _, Transaction, ids, params};
 
 /// A login ends when it was not used for this long.
 pub(crate) const IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -32,7 +31,7 @@ pub(crate) struct Login {
 
 /// Begins a login and returns what the cookie is to hold.
 pub(crate) fn begin(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: &UserId,
     address: Option<IpAddr>,
     agent: Option<&str>,
@@ -65,7 +64,7 @@ pub(crate) fn begin(
 
 /// Finds the login that a cookie holds, and whose it is; none if it is over or its user was disabled.
 pub(crate) fn find(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     cookie: &SecretString,
     now: i64,
 ) -> Result<Option<(Login, User)>, DatabaseError> {
@@ -90,12 +89,12 @@ pub(crate) fn find(
         };
         Ok((login, users::from_row(row)?))
     });
-    Ok(found.optional()?)
+    found.optional()
 }
 
 /// Returns the user of a login as they are now; none if the login is over or the user was disabled.
 pub(crate) fn user_of(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: &UserId,
     login: Option<&str>,
     now: i64,
@@ -109,7 +108,7 @@ pub(crate) fn user_of(
     let mut statement = connection.prepare_cached(&sql)?;
     let (first, last) = begun(now);
     let values = params![user.as_str(), login, unused(now), first, last];
-    Ok(statement.query_row(values, users::from_row).optional()?)
+    statement.query_row(values, users::from_row).optional()
 }
 
 /// Returns whether it is time to note that a login was used.
@@ -118,7 +117,7 @@ pub(crate) fn is_due(login: &Login, now: i64) -> bool {
 }
 
 /// Notes that a login was used.
-pub(crate) fn touch(connection: &Connection, id: &str, now: i64) -> Result<(), DatabaseError> {
+pub(crate) fn touch(connection: &Transaction<'_>, id: &str, now: i64) -> Result<(), DatabaseError> {
     connection.execute(
         "UPDATE logins SET last_seen_at = ?2 WHERE id = ?1",
         params![id, now],
@@ -128,7 +127,7 @@ pub(crate) fn touch(connection: &Connection, id: &str, now: i64) -> Result<(), D
 
 /// Returns the logins of a user that are not over, the one that was used last first.
 pub(crate) fn list(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: &UserId,
     now: i64,
 ) -> Result<Vec<Login>, DatabaseError> {
@@ -148,11 +147,15 @@ pub(crate) fn list(
             agent: row.get(4)?,
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
 /// Ends one login of a user; returns whether there was one.
-pub(crate) fn end(connection: &Connection, user: &UserId, id: &str) -> Result<bool, DatabaseError> {
+pub(crate) fn end(
+    connection: &Transaction<'_>,
+    user: &UserId,
+    id: &str,
+) -> Result<bool, DatabaseError> {
     let ended = connection.execute(
         "DELETE FROM logins WHERE user = ?1 AND id = ?2",
         params![user.as_str(), id],
@@ -162,14 +165,14 @@ pub(crate) fn end(connection: &Connection, user: &UserId, id: &str) -> Result<bo
 
 /// Ends all logins of a user but one, and returns how many there were.
 pub(crate) fn end_others(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: &UserId,
     kept: Option<&str>,
 ) -> Result<usize, DatabaseError> {
-    Ok(connection.execute(
-        "DELETE FROM logins WHERE user = ?1 AND id IS NOT ?2",
+    connection.execute(
+        "DELETE FROM logins WHERE user = ?1 AND id IS DISTINCT FROM ?2",
         params![user.as_str(), kept],
-    )?)
+    )
 }
 
 /// Returns the time since which a login must have been used.

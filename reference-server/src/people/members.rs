@@ -1,10 +1,9 @@
 //! The table of members: who may do what in which workspace.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
 use tower_workspace_token::id::WorkspaceId;
 
 use super::{Role, User, UserId, users};
-use crate::db::DatabaseError;
+use crate::db::{DatabaseError, OptionalExtension as _, Transaction, params};
 
 /// A member of a workspace.
 #[derive(Clone, Debug)]
@@ -16,7 +15,7 @@ pub(crate) struct Member {
 }
 
 pub(crate) fn role(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     user: &UserId,
 ) -> Result<Option<Role>, DatabaseError> {
@@ -32,7 +31,7 @@ pub(crate) fn role(
 
 /// Returns the members of a workspace, oldest first.
 pub(crate) fn list(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<Vec<Member>, DatabaseError> {
     let sql = format!(
@@ -48,12 +47,12 @@ pub(crate) fn list(
             since: row.get("since")?,
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
 /// Makes somebody a member, or changes the role of one.
 pub(crate) fn set(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     user: &UserId,
     role: Role,
@@ -69,7 +68,7 @@ pub(crate) fn set(
 
 /// Returns whether there was such a member.
 pub(crate) fn remove(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     user: &UserId,
 ) -> Result<bool, DatabaseError> {
@@ -82,12 +81,12 @@ pub(crate) fn remove(
 
 /// Returns how many owners a workspace has.
 pub(crate) fn owners(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<i64, DatabaseError> {
     let mut statement = connection.prepare_cached(
         "SELECT COUNT(*) FROM members JOIN users ON users.id = members.user
          WHERE members.workspace = ?1 AND members.role = 'owner' AND users.disabled_at IS NULL",
     )?;
-    Ok(statement.query_row([workspace.as_str()], |row| row.get(0))?)
+    statement.query_row([workspace.as_str()], |row| row.get(0))
 }

@@ -16,7 +16,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use super::UserId;
 use crate::{rate::network, time};
 
-/// Counts refused logins. Cheap to clone; clones share the counts.
+/// Counts the refused logins of this server. Cheap to clone; clones share the counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusals {
     counts: Arc<Mutex<HashMap<Key, Count>>>,

@@ -1,10 +1,14 @@
 //! Who was shown the secret of which token: when they leave, it is to be regenerated.
 
-use rusqlite::{Connection, params};
 use tower_workspace_token::{id::WorkspaceId, token::IssuedToken};
 
 use super::UserId;
-use crate::{app::App, caller::Caller, db::DatabaseError, time};
+use crate::{
+    app::App,
+    caller::Caller,
+    db::{DatabaseError, Transaction, params},
+    time,
+};
 
 /// A token that somebody has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +53,7 @@ pub(crate) async fn note_shown(
 }
 
 fn note(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     token: &str,
     generation: u64,
@@ -58,8 +62,8 @@ fn note(
 ) -> Result<(), DatabaseError> {
     let generation = i64::try_from(generation).unwrap_or(i64::MAX);
     connection.execute(
-        "INSERT OR IGNORE INTO sightings (workspace, slot, generation, user, at)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO sightings (workspace, slot, generation, user, at)
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
         params![workspace.as_str(), token, generation, user.as_str(), now],
     )?;
     // Earlier generations open nothing any longer.
@@ -73,12 +77,12 @@ fn note(
 /// Returns who has seen which tokens of a workspace; of older generations too, if they were regenerated
 /// by the command line.
 pub(crate) fn list(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<Vec<Sighting>, DatabaseError> {
     let mut statement = connection.prepare_cached(
         "SELECT sightings.slot, sightings.generation, users.id, users.name,
-                (users.is_administrator OR members.user IS NOT NULL) AND users.disabled_at IS NULL
+                (users.is_administrator <> 0 OR members.user IS NOT NULL) AND users.disabled_at IS NULL
          FROM sightings JOIN users ON users.id = sightings.user
          LEFT JOIN members ON members.workspace = sightings.workspace AND members.user = users.id
          WHERE sightings.workspace = ?1
@@ -93,5 +97,5 @@ pub(crate) fn list(
             is_member: row.get(4)?,
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }

@@ -1,40 +1,46 @@
 //! The table of users.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
-
 use super::{User, UserId};
-use crate::{db::DatabaseError, text};
+use crate::{
+    db::{DatabaseError, OptionalExtension as _, Row, Transaction, params},
+    text,
+};
 
 /// What [`from_row`] reads.
 pub(super) const COLUMNS: &str = "users.id, users.name, users.is_administrator, users.disabled_at, \
      users.password IS NOT NULL AS has_password, users.created_at";
 
-pub(crate) fn find(connection: &Connection, id: &UserId) -> Result<Option<User>, DatabaseError> {
+pub(crate) fn find(
+    connection: &Transaction<'_>,
+    id: &UserId,
+) -> Result<Option<User>, DatabaseError> {
     let sql = format!("SELECT {COLUMNS} FROM users WHERE id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
-    Ok(statement.query_row([id.as_str()], from_row).optional()?)
+    statement.query_row([id.as_str()], from_row).optional()
 }
 
 /// Finds a user by name, in whatever case it is written.
 pub(crate) fn find_by_name(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     name: &str,
 ) -> Result<Option<User>, DatabaseError> {
-    let sql = format!("SELECT {COLUMNS} FROM users WHERE name = ?1");
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE lower(name) = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
-    Ok(statement.query_row([name], from_row).optional()?)
+    statement
+        .query_row([name.to_ascii_lowercase()], from_row)
+        .optional()
 }
 
 /// Returns whether `name` can be taken for the one of another user than `own`.
 pub(crate) fn is_taken(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     name: &str,
     own: Option<&UserId>,
 ) -> Result<bool, DatabaseError> {
     let mut statement = connection.prepare_cached("SELECT id, name FROM users")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (id, other): (String, String) = (row.get(0)?, row.get(1)?);
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for row in rows {
+        let (id, other): (String, String) = row?;
         if own.map(UserId::as_str) != Some(&*id) && text::looks_like(name, &other) {
             return Ok(true);
         }
@@ -43,29 +49,29 @@ pub(crate) fn is_taken(
 }
 
 /// Returns all users, oldest first.
-pub(crate) fn list(connection: &Connection) -> Result<Vec<User>, DatabaseError> {
+pub(crate) fn list(connection: &Transaction<'_>) -> Result<Vec<User>, DatabaseError> {
     let sql = format!("SELECT {COLUMNS} FROM users ORDER BY created_at, id");
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map([], from_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
 /// Returns whether there is any user.
-pub(crate) fn any(connection: &Connection) -> Result<bool, DatabaseError> {
+pub(crate) fn any(connection: &Transaction<'_>) -> Result<bool, DatabaseError> {
     let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM users)")?;
-    Ok(statement.query_row([], |row| row.get(0))?)
+    statement.query_row([], |row| row.get(0))
 }
 
 /// Returns how many administrators can log in.
-pub(crate) fn administrators(connection: &Connection) -> Result<i64, DatabaseError> {
+pub(crate) fn administrators(connection: &Transaction<'_>) -> Result<i64, DatabaseError> {
     let mut statement = connection.prepare_cached(
         "SELECT COUNT(*) FROM users WHERE is_administrator = 1 AND disabled_at IS NULL AND password IS NOT NULL",
     )?;
-    Ok(statement.query_row([], |row| row.get(0))?)
+    statement.query_row([], |row| row.get(0))
 }
 
 pub(crate) fn insert(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &UserId,
     name: &str,
     is_administrator: bool,
@@ -80,7 +86,7 @@ pub(crate) fn insert(
 
 /// Returns the hash of the password, if the user has chosen one.
 pub(crate) fn password_hash(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &UserId,
 ) -> Result<Option<String>, DatabaseError> {
     let mut statement = connection.prepare_cached("SELECT password FROM users WHERE id = ?1")?;
@@ -89,7 +95,7 @@ pub(crate) fn password_hash(
 }
 
 pub(crate) fn set_password_hash(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &UserId,
     hash: &str,
 ) -> Result<(), DatabaseError> {
@@ -101,7 +107,7 @@ pub(crate) fn set_password_hash(
 }
 
 pub(crate) fn rename(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &UserId,
     name: &str,
 ) -> Result<(), DatabaseError> {
@@ -113,7 +119,7 @@ pub(crate) fn rename(
 }
 
 pub(crate) fn set_administrator(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &UserId,
     is_administrator: bool,
 ) -> Result<(), DatabaseError> {
@@ -126,7 +132,7 @@ pub(crate) fn set_administrator(
 
 /// Locks a user out, or lets them in again.
 pub(crate) fn set_disabled(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     id: &UserId,
     disabled_at: Option<i64>,
 ) -> Result<(), DatabaseError> {
@@ -137,7 +143,7 @@ pub(crate) fn set_disabled(
     Ok(())
 }
 
-pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<User> {
+pub(super) fn from_row(row: &Row<'_>) -> Result<User, DatabaseError> {
     Ok(User {
         id: UserId::new(row.get::<_, String>("id")?),
         name: row.get("name")?,

@@ -7,13 +7,15 @@
 //! Kept are counts by day and bucket, so that neither rows nor the work of a page grow with the answers.
 //! Four buckets double the time: what is read off them is at most a quarter too long, and never too short.
 
-use rusqlite::{Connection, named_params, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::id::WorkspaceId;
 
 use super::{ApprovalId, TaskError, Tasks};
-use crate::time;
+use crate::{
+    db::{Transaction, named_params, params},
+    time,
+};
 
 /// How long answers took, for the days that are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,7 +71,7 @@ impl Tasks {
 
 /// Counts that a task which waited since `since` has its answer.
 pub(super) fn note(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     since: i64,
     now: i64,
@@ -80,7 +82,9 @@ pub(super) fn note(
         .prepare_cached(
             "INSERT INTO answer_days (workspace, day, bucket, answers, slowest)
              VALUES (:workspace, :day, :bucket, 1, :waited)
-             ON CONFLICT DO UPDATE SET answers = answers + 1, slowest = max(slowest, excluded.slowest)",
+             ON CONFLICT (workspace, day, bucket) DO UPDATE SET answers = answer_days.answers + 1,
+                 slowest = CASE WHEN answer_days.slowest > excluded.slowest
+                                THEN answer_days.slowest ELSE excluded.slowest END",
         )?
         .execute(named_params! {
             ":workspace": workspace.as_str(),
@@ -96,7 +100,7 @@ pub(super) fn note(
 
 /// Counts that a person answered a request for a permission.
 pub(super) fn note_approval(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     approval: &ApprovalId,
     now: i64,
@@ -109,7 +113,7 @@ pub(super) fn note_approval(
 
 /// Returns what was counted on the days that are shown, in the order of how long it took.
 fn counts(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     now: i64,
 ) -> Result<Vec<Count>, TaskError> {

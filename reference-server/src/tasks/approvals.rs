@@ -4,26 +4,30 @@
 //! no other; when the session has ended, or the token was regenerated, the request is closed and can't be
 //! answered any more. An answer is given once.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::{
     authority::Lease,
-    id::{SlotKey, TokenName, WorkspaceId},
+    id::{Generation, SlotKey, TokenName, WorkspaceId},
 };
-use tower_workspace_token_sqlite::slot_generation;
 
 use super::{
     ApprovalId, Author, RuleId, SessionInbox, SessionKey, TaskError, TaskErrorKind, TaskId, Tasks,
-    Verdict, What, answers, hub::Announcement, read::parsed, sessions::Sessions, timeline,
-    write::admit,
+    Verdict, What, answers, hub::Announcement, read::parsed, timeline, write::admit,
 };
-use crate::{live::Topic, text, time};
+use crate::{
+    db::{DatabaseError, OptionalExtension as _, Row, Transaction, lease, named_params, params},
+    live::Topic,
+    text, time,
+};
 
 /// The most requests of a session that wait for an answer.
 pub(crate) const MAX_PENDING: u32 = 32;
 /// The most bytes of the id that an agent gives its request, and of a tool's name.
 pub(crate) const MAX_REQUEST_ID: usize = 128;
+
+/// How many requests are looked for in one transaction.
+const LOOKED_FOR_AT_ONCE: usize = 500;
 
 const MAX_DESCRIPTION: usize = 4 * 1024;
 const MAX_PREVIEW: usize = 16 * 1024;
@@ -129,17 +133,22 @@ impl Tasks {
         let request = request.checked()?;
         let workspace = *agent.workspace();
         let (author, now) = (Author::Agent(agent.clone()), time::now());
-        let (asked_in, sessions) = (session.clone(), self.sessions.clone());
+        let (id, asked_in) = (ApprovalId::random()?, session.clone());
+        self.sessions.expect(session, id.clone());
+        let asked = id.clone();
         let work = move |transaction: &Transaction<'_>| {
             admit(transaction, &author)?;
-            insert(transaction, &author, &asked_in, &request, now)
+            insert(transaction, &author, &asked, &asked_in, &request, now)
         };
-        let written = self.write_and_announce(workspace, work, move |asked| {
-            // By a rule, that is.
-            asked.send_verdict(&sessions);
-            announcements(&asked.approval)
+        // With a verdict, if there is a rule.
+        let written = self.write_and_announce(workspace, work, Asked::announcements);
+        let written = written.await.inspect_err(|error| {
+            // Otherwise it may be written all the same, and be answered.
+            if !error.is_undecided() {
+                self.sessions.forget(session, &id);
+            }
         });
-        let approval = written.await?.approval;
+        let approval = written?.approval;
         // It may have ended while this was written, and then nobody else closes it.
         if !self.sessions.is_open(session) {
             self.close_session(&workspace, session).await?;
@@ -159,7 +168,14 @@ impl Tasks {
         answer: Answer,
     ) -> Result<Approval, TaskError> {
         let (workspace, id, now) = (*author.workspace(), id.clone(), time::now());
-        let (sessions, answered_in) = (self.sessions.clone(), self.sessions.clone());
+        let sessions = self.sessions.clone();
+        // Before it is asked who is alive, so that the node of whoever asked is among them.
+        let of = id.clone();
+        self.database
+            .read(move |snapshot| find(snapshot, &workspace, &of).map(drop))
+            .await?;
+        let alive = self.nodes.alive().await;
+        let alive = alive.map_err(TaskError::unavailable)?;
         let work = move |transaction: &Transaction<'_>| {
             admit(transaction, &author)?;
             let asked = find(transaction, &workspace, &id)?;
@@ -170,8 +186,8 @@ impl Tasks {
                     return Err(TaskError::new(TaskErrorKind::AlreadyAnswered));
                 }
             }
-            let is_there =
-                sessions.is_open(&asked.session) && holds(transaction, &workspace, &asked)?;
+            let is_there = sessions.may_be_open(&asked.session, &alive)
+                && holds(transaction, &workspace, &asked)?;
             let state = match (is_there, answer) {
                 (false, _) => ApprovalState::Gone,
                 (true, Answer::Allow | Answer::Always) => ApprovalState::Allowed,
@@ -183,15 +199,32 @@ impl Tasks {
             }
             find(transaction, &workspace, &id)
         };
-        let written = self.write_and_announce(workspace, work, move |asked| {
-            asked.send_verdict(&answered_in);
-            announcements(&asked.approval)
-        });
+        let written = self.write_and_announce(workspace, work, Asked::announcements);
         let asked = written.await?;
         match asked.approval.state {
             ApprovalState::Gone => Err(TaskError::new(TaskErrorKind::AgentGone)),
             _ => Ok(asked.approval),
         }
+    }
+
+    /// Looks for answers to sessions of this node that nobody told of, if there may be any.
+    pub(crate) async fn look_for_answers(&self) -> Result<(), DatabaseError> {
+        if !self.sessions.take_doubt() {
+            return Ok(());
+        }
+        let waiting = self.sessions.waiting();
+        for some in waiting.chunks(LOOKED_FOR_AT_ONCE) {
+            let some = some.to_vec();
+            let found = self
+                .database
+                .read(move |snapshot| find_answers(snapshot, &some))
+                .await
+                .inspect_err(|_| self.sessions.doubt())?;
+            for (session, verdict) in found {
+                self.sessions.send(&session, verdict);
+            }
+        }
+        Ok(())
     }
 
     /// Closes what a session that has ended still waits for.
@@ -220,18 +253,24 @@ impl Tasks {
         closed.await.map(drop)
     }
 
-    /// Closes what was pending when the process ended before: its sessions ended with it.
-    pub(crate) async fn close_sessions_of_the_past(&self) -> Result<(), TaskError> {
-        let now = time::now();
-        self.database
-            .write(move |transaction| {
-                transaction.execute(
-                    "UPDATE approvals SET state = 'gone', closed_at = ?1 WHERE state = 'pending'",
-                    [now],
-                )?;
-                Ok(())
-            })
-            .await
+    /// Closes what sessions wait for that are gone with their process: with this one, before it was started
+    /// again, or with another node.
+    pub(crate) async fn close_sessions_of_the_dead(&self) -> Result<(), TaskError> {
+        // Before it is asked who is alive: whoever begins meanwhile is not taken for dead.
+        let waiting = self.database.read(waiting_sessions).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let alive = self.nodes.alive().await;
+        let alive = alive.map_err(TaskError::unavailable)?;
+        let mut outcome = Ok(());
+        for (workspace, session) in waiting {
+            if !self.sessions.may_be_open(&session, &alive) {
+                // One that cannot be closed keeps none of the others open.
+                outcome = outcome.and(self.close_session(&workspace, &session).await);
+            }
+        }
+        outcome
     }
 
     /// Returns the approvals of a workspace, newest first: those that wait, or the latest of all.
@@ -287,7 +326,7 @@ impl Tasks {
                     _ => Ok(()),
                 }
             },
-            |()| [Announcement::topic(Topic::Approvals)],
+            |()| [Announcement::Topic(Topic::Approvals)],
         )
         .await
     }
@@ -308,7 +347,7 @@ impl Tasks {
                 )?;
                 Ok(())
             },
-            |()| [Announcement::topic(Topic::Approvals)],
+            |()| [Announcement::Topic(Topic::Approvals)],
         )
         .await
     }
@@ -344,18 +383,29 @@ fn cut(mut text: String, limit: usize) -> String {
 }
 
 impl Asked {
-    /// Tells the session that asked what the answer is, if there is one.
-    fn send_verdict(&self, sessions: &Sessions) {
+    /// Returns what is told of it: to pages, and to the session that asked what the answer is, if there is one.
+    fn announcements(&self) -> Vec<Announcement> {
+        let verdict = self.verdict().map(|verdict| Announcement::Verdict {
+            session: self.session.clone(),
+            verdict,
+        });
+        let mut all = announcements(&self.approval);
+        all.extend(verdict);
+        all
+    }
+
+    /// Returns the answer, if there is one.
+    fn verdict(&self) -> Option<Verdict> {
         let is_allowed = match self.approval.state {
             ApprovalState::Allowed => true,
             ApprovalState::Denied => false,
-            ApprovalState::Gone | ApprovalState::Pending => return,
+            ApprovalState::Gone | ApprovalState::Pending => return None,
         };
-        let verdict = Verdict {
+        Some(Verdict {
+            approval: self.approval.id.clone(),
             request: self.request.clone(),
             is_allowed,
-        };
-        sessions.send(&self.session, verdict);
+        })
     }
 }
 
@@ -364,12 +414,13 @@ fn announcements(approval: &Approval) -> Vec<Announcement> {
     let task = approval.task.as_ref();
     let task = task.map(|task| Topic::Task(task.to_string()));
     let topics = [Some(Topic::Approvals), task].into_iter().flatten();
-    topics.map(Announcement::topic).collect()
+    topics.map(Announcement::Topic).collect()
 }
 
 fn insert(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
+    id: &ApprovalId,
     session: &SessionKey,
     request: &ApprovalRequest,
     now: i64,
@@ -381,7 +432,6 @@ fn insert(
     };
     check_pending(connection, session, request)?;
     let rule = rule_for(connection, agent, &request.tool_name)?;
-    let id = ApprovalId::random()?;
     let task = task_of(connection, agent)?;
     connection
         .prepare_cached(
@@ -432,17 +482,17 @@ fn insert(
             )?;
         }
     }
-    find(connection, agent.workspace(), &id)
+    find(connection, agent.workspace(), id)
 }
 
 fn check_pending(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     session: &SessionKey,
     request: &ApprovalRequest,
 ) -> Result<(), TaskError> {
     let (pending, same): (u32, u32) = connection
         .prepare_cached(
-            "SELECT count(*), coalesce(sum(request = ?2), 0) FROM approvals
+            "SELECT count(*), count(*) FILTER (WHERE request = ?2) FROM approvals
              WHERE session = ?1 AND state = 'pending'",
         )?
         .query_row([session.as_str(), &request.request_id], |row| {
@@ -459,7 +509,7 @@ fn check_pending(
 }
 
 /// Returns the task that the agents of a token are at: the one that changed last.
-fn task_of(connection: &Connection, agent: &Lease) -> Result<Option<TaskId>, TaskError> {
+fn task_of(connection: &Transaction<'_>, agent: &Lease) -> Result<Option<TaskId>, TaskError> {
     let task = connection
         .prepare_cached(
             "SELECT id FROM tasks WHERE workspace = ?1 AND taken_with = ?2 AND status = 'ongoing'
@@ -475,7 +525,7 @@ fn task_of(connection: &Connection, agent: &Lease) -> Result<Option<TaskId>, Tas
 
 /// Returns who made the rule that answers, if there is one.
 fn rule_for(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     agent: &Lease,
     tool: &str,
 ) -> Result<Option<(Option<String>, String)>, TaskError> {
@@ -500,15 +550,31 @@ fn holds(
 ) -> Result<bool, TaskError> {
     let name = asked.approval.agent.parse();
     let name: TokenName = name.map_err(TaskError::unavailable)?;
-    let slot = slot_generation(transaction, &SlotKey::new(*workspace, name));
-    let slot = slot.map_err(TaskError::unavailable)?;
-    Ok(slot.is_some_and(|slot| {
-        slot.is_live && i64::try_from(slot.generation.number()) == Ok(asked.generation)
-    }))
+    let generation = u64::try_from(asked.generation).ok();
+    match generation.and_then(Generation::from_number) {
+        None => Ok(false),
+        Some(generation) => {
+            lease::is_current(transaction, &SlotKey::new(*workspace, name), generation)
+        }
+    }
+}
+
+/// Returns the sessions that wait for an answer, and where.
+fn waiting_sessions(
+    transaction: &Transaction<'_>,
+) -> Result<Vec<(WorkspaceId, SessionKey)>, TaskError> {
+    let sql = "SELECT DISTINCT workspace, session FROM approvals WHERE state = 'pending'";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        let workspace: String = row.get(0)?;
+        let workspace = workspace.parse().map_err(DatabaseError::unreadable)?;
+        Ok((workspace, SessionKey::of_column(row.get(1)?)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn close(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     approval: &Approval,
     state: ApprovalState,
@@ -549,7 +615,7 @@ fn close(
 
 /// Puts into the timeline that an agent went away, in the agent's own name.
 fn tell_gone(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     approval: &Approval,
     now: i64,
@@ -573,7 +639,7 @@ fn tell_gone(
 }
 
 fn insert_rule(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     approval: &Approval,
     now: i64,
@@ -606,7 +672,7 @@ fn insert_rule(
 
 const COLUMNS: &str = "id, task, slot, tool, description, preview, state, by_rule, answered_by, created_at, closed_at";
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Approval> {
+fn from_row(row: &Row<'_>) -> Result<Approval, DatabaseError> {
     Ok(Approval {
         id: parsed(row, 0)?,
         task: match row.get::<_, Option<String>>(1)? {
@@ -626,30 +692,57 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Approval> {
 }
 
 fn find(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     id: &ApprovalId,
 ) -> Result<Asked, TaskError> {
-    let sql = format!(
-        "SELECT {COLUMNS}, session, request, generation FROM approvals WHERE workspace = ?1 AND id = ?2"
-    );
     connection
-        .prepare_cached(&sql)?
-        .query_row([workspace.as_str(), id.as_str()], |row| {
-            Ok(Asked {
-                approval: from_row(row)?,
-                session: SessionKey::of_column(row.get(11)?),
-                request: row.get(12)?,
-                generation: row.get(13)?,
-            })
-        })
+        .prepare_cached(&asked_sql("workspace = ?1 AND id = ?2"))?
+        .query_row([workspace.as_str(), id.as_str()], asked_from_row)
         .optional()?
         .ok_or_else(|| TaskError::new(TaskErrorKind::NoApproval))
 }
 
+/// Returns the answers to those of `ids` that have one, and for whom, of whichever workspaces.
+fn find_answers(
+    connection: &Transaction<'_>,
+    ids: &[ApprovalId],
+) -> Result<Vec<(SessionKey, Verdict)>, DatabaseError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT session, request, state = 'allowed' FROM approvals
+         WHERE id = ?1 AND state IN ('allowed', 'denied')",
+    )?;
+    let mut found = Vec::new();
+    for id in ids {
+        let answer = statement.query_row([id.as_str()], |row| {
+            let verdict = Verdict {
+                approval: id.clone(),
+                request: row.get(1)?,
+                is_allowed: row.get(2)?,
+            };
+            Ok((SessionKey::of_column(row.get(0)?), verdict))
+        });
+        found.extend(answer.optional()?);
+    }
+    Ok(found)
+}
+
+fn asked_sql(condition: &str) -> String {
+    format!("SELECT {COLUMNS}, session, request, generation FROM approvals WHERE {condition}")
+}
+
+fn asked_from_row(row: &Row<'_>) -> Result<Asked, DatabaseError> {
+    Ok(Asked {
+        approval: from_row(row)?,
+        session: SessionKey::of_column(row.get(11)?),
+        request: row.get(12)?,
+        generation: row.get(13)?,
+    })
+}
+
 /// Returns what waits for an answer, oldest first, and since when.
 pub(super) fn pending(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     limit: u32,
 ) -> Result<Vec<(i64, Approval)>, TaskError> {
@@ -669,7 +762,7 @@ pub(super) fn pending_sql() -> String {
 
 /// Returns the latest of a task, oldest first.
 pub(super) fn of_task(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     limit: u32,
@@ -695,7 +788,7 @@ pub(super) fn latest_sql() -> String {
 const RULES: &str = "SELECT id, slot, tool, made_by, created_at FROM approval_rules
      WHERE workspace = ?1 ORDER BY slot, tool";
 
-fn rule_from_row(row: &Row<'_>) -> rusqlite::Result<ApprovalRule> {
+fn rule_from_row(row: &Row<'_>) -> Result<ApprovalRule, DatabaseError> {
     Ok(ApprovalRule {
         id: parsed(row, 0)?,
         agent: row.get(1)?,

@@ -10,7 +10,6 @@
 //! workspace *and* its task.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::id::WorkspaceId;
@@ -20,7 +19,10 @@ use super::{
     read::{self, parsed},
     timeline,
 };
-use crate::{text, time};
+use crate::{
+    db::{DatabaseError, OptionalExtension as _, Row, Transaction, named_params},
+    text, time,
+};
 
 /// The most bytes of a file.
 pub(crate) const MAX_ATTACHMENT: usize = 1024 * 1024;
@@ -246,7 +248,7 @@ fn clean(name: &str) -> String {
 }
 
 pub(super) fn insert_all(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     task: &TaskId,
     message: Option<&MessageId>,
@@ -271,9 +273,13 @@ pub(super) fn insert_all(
     Ok(())
 }
 
-fn check_room(connection: &Connection, task: &TaskId, files: &[Checked]) -> Result<(), TaskError> {
+fn check_room(
+    connection: &Transaction<'_>,
+    task: &TaskId,
+    files: &[Checked],
+) -> Result<(), TaskError> {
     let (count, bytes): (usize, usize) = connection
-        .prepare_cached("SELECT count(*), coalesce(sum(size), 0) FROM attachments WHERE task = ?1")?
+        .prepare_cached("SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM attachments WHERE task = ?1")?
         .query_row([task.as_str()], |row| {
             Ok((
                 row.get::<_, u32>(0)? as usize,
@@ -295,7 +301,7 @@ fn check_room(connection: &Connection, task: &TaskId, files: &[Checked]) -> Resu
 }
 
 fn insert(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     task: &TaskId,
     message: Option<&MessageId>,
@@ -336,7 +342,7 @@ pub(super) fn of_task_sql() -> String {
 
 /// Returns the files of a task, oldest first; there are never more than [`MAX_ATTACHMENTS_OF_TASK`].
 pub(super) fn of_task(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
 ) -> Result<Vec<Attachment>, TaskError> {
@@ -347,7 +353,7 @@ pub(super) fn of_task(
 
 /// Finds a file by all three: an id alone says nothing about whose it is.
 fn find(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     id: &AttachmentId,
@@ -367,7 +373,7 @@ fn find(
         .ok_or_else(|| TaskError::new(TaskErrorKind::NoAttachment))
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Attachment> {
+fn from_row(row: &Row<'_>) -> Result<Attachment, DatabaseError> {
     Ok(Attachment {
         id: parsed(row, 0)?,
         message: match row.get::<_, Option<String>>(1)? {

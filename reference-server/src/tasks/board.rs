@@ -3,7 +3,6 @@
 //! A place is a number with wide gaps. What enters a state that somebody works off (not started, ongoing,
 //! blocked) goes to its end, what is done to the top of what is done.
 
-use rusqlite::{Connection, OptionalExtension as _, named_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::id::WorkspaceId;
@@ -11,7 +10,10 @@ use tower_workspace_token::id::WorkspaceId;
 use super::{
     Author, Status, TaskCard, TaskError, TaskErrorKind, TaskId, Tasks, hub, read, write::admit,
 };
-use crate::live::Topic;
+use crate::{
+    db::{OptionalExtension as _, Transaction, named_params, params},
+    live::Topic,
+};
 
 /// The most tasks of a column that are read at once.
 pub(crate) const BOARD_PAGE: u32 = 50;
@@ -105,7 +107,7 @@ impl Tasks {
                 admit(transaction, &author)?;
                 put(transaction, &workspace, &task, &place)
             },
-            move |()| [hub::Announcement::topic(topic)],
+            move |()| [hub::Announcement::Topic(topic)],
         )
         .await
     }
@@ -113,7 +115,7 @@ impl Tasks {
 
 /// Returns the place of a task that enters `status` now.
 pub(super) fn entrance(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     status: Status,
 ) -> Result<i64, TaskError> {
@@ -129,7 +131,7 @@ pub(super) fn entrance(
 }
 
 fn page(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     status: Status,
     cursor: Option<&TaskId>,
@@ -169,7 +171,7 @@ pub(super) fn page_sql() -> String {
 
 /// Returns the place of a task that is in `status`.
 fn place_of(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     status: Status,
@@ -187,7 +189,7 @@ fn place_of(
 }
 
 fn put(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     place: &Place,
@@ -208,17 +210,13 @@ fn put(
     };
     connection
         .prepare_cached("UPDATE tasks SET position = ?3 WHERE workspace = ?1 AND id = ?2")?
-        .execute(rusqlite::params![
-            workspace.as_str(),
-            task.as_str(),
-            position
-        ])?;
+        .execute(params![workspace.as_str(), task.as_str(), position])?;
     Ok(())
 }
 
 /// Returns a free number at `place`; `None` if there is none left.
 fn between(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     status: Status,
@@ -241,7 +239,7 @@ fn between(
          WHERE workspace = ?1 AND status = ?2 AND position {relation} ?3 AND id <> ?4"
     );
     let next: Option<i64> = connection.prepare_cached(&sql)?.query_row(
-        rusqlite::params![workspace.as_str(), status.as_str(), at, task.as_str()],
+        params![workspace.as_str(), status.as_str(), at, task.as_str()],
         |row| row.get(0),
     )?;
     let Some(next) = next else {
@@ -253,7 +251,7 @@ fn between(
 
 /// Gives the tasks of a state their gaps back, in their order.
 fn spread(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     status: Status,
 ) -> Result<(), TaskError> {
@@ -264,6 +262,6 @@ fn spread(
                    FROM tasks WHERE workspace = ?1 AND status = ?2) AS ordered
              WHERE tasks.number = ordered.number",
         )?
-        .execute(rusqlite::params![workspace.as_str(), status.as_str(), GAP])?;
+        .execute(params![workspace.as_str(), status.as_str(), GAP])?;
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, named_params};
 use tower_workspace_token::authority::Lease;
 
 use super::{
@@ -13,7 +12,11 @@ use super::{
     read, timeline,
     write::admit,
 };
-use crate::{live::Topic, time};
+use crate::{
+    db::{Transaction, named_params, params},
+    live::Topic,
+    time,
+};
 
 /// What becomes of a task's words; what is absent stays.
 #[derive(Clone, Debug, Default)]
@@ -139,10 +142,10 @@ impl Tasks {
             work(transaction, &author)
         };
         let announcement = move |changed: &Changed| match actor {
-            Actor::Human if changed.is_offered => [Announcement::of(Event::TaskOffered(Arc::new(
-                changed.task.clone(),
-            )))],
-            _ => [Announcement::topic(Topic::Task(
+            Actor::Human if changed.is_offered => [Announcement::Event(Event::TaskOffered(
+                Arc::new(changed.task.clone()),
+            ))],
+            _ => [Announcement::Topic(Topic::Task(
                 changed.task.id.to_string(),
             ))],
         };
@@ -156,7 +159,7 @@ fn is_for_agents(status: Status, assignee: Actor) -> bool {
 }
 
 fn write_status(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     task: &TaskId,
     before: Standing,
@@ -193,7 +196,7 @@ fn write_status(
 }
 
 fn write_assignee(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     task: &TaskId,
     before: Standing,
@@ -217,7 +220,7 @@ fn write_assignee(
 }
 
 fn write_words(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     task: &Task,
     now: i64,
@@ -226,7 +229,7 @@ fn write_words(
         .prepare_cached(
             "UPDATE tasks SET title = ?3, body = ?4, updated_at = ?5 WHERE workspace = ?1 AND id = ?2",
         )?
-        .execute(rusqlite::params![
+        .execute(params![
             author.workspace().as_str(),
             task.id.as_str(),
             task.title,

@@ -66,6 +66,13 @@ impl TaskError {
         }
     }
 
+    /// Returns whether it may have been done all the same.
+    pub(super) fn is_undecided(&self) -> bool {
+        let source = self.source.as_ref();
+        let error = source.and_then(|source| source.downcast_ref::<DatabaseError>());
+        error.is_some_and(DatabaseError::is_undecided)
+    }
+
     /// Returns what sort of error this is.
     pub fn kind(&self) -> TaskErrorKind {
         self.kind
@@ -74,15 +81,14 @@ impl TaskError {
 
 impl From<DatabaseError> for TaskError {
     fn from(error: DatabaseError) -> Self {
-        Self::unavailable(error)
+        match error.is_of_request() {
+            true => Self::new(TaskErrorKind::Invalid(NUL_IN_TEXT)),
+            false => Self::unavailable(error),
+        }
     }
 }
 
-impl From<rusqlite::Error> for TaskError {
-    fn from(error: rusqlite::Error) -> Self {
-        DatabaseError::from(error).into()
-    }
-}
+const NUL_IN_TEXT: &str = "a text holds the character U+0000, which cannot be kept: leave it out";
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! Announces what was committed to whoever waits for it, in this process: the one place that does.
+//! Announces what was committed to whoever waits for it, by this node or another: the one place that does.
 //!
 //! Agents get what was added itself, and those of one workspace can't crowd out another's; open pages
 //! get the topic, and fetch what they show of it.
@@ -8,17 +8,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{
     broadcast::{self, error::RecvError},
     watch,
 };
 use tower_workspace_token::id::WorkspaceId;
 
-use super::{Actor, Message, Task};
-use crate::live::{Live, Topic};
+use super::{Actor, Message, SessionKey, Task, Verdict, sessions::Sessions};
+use crate::live::{Change, Live, Topic};
 
 /// Something that was committed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Event {
     /// A message was added to a task.
@@ -31,11 +32,20 @@ pub enum Event {
     TaskOffered(Arc<Task>),
 }
 
-/// What is to be announced of a commit.
-#[derive(Clone, Debug)]
-pub(super) struct Announcement {
-    topic: Topic,
-    event: Option<Event>,
+/// What is to be announced of a commit, here and by other nodes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Announcement {
+    /// To agents with its content, and to pages.
+    Event(Event),
+    /// To pages.
+    Topic(Topic),
+    /// To the servers: the database needs other keys.
+    Keys,
+    /// To the session that asked for a permission, wherever it is.
+    Verdict {
+        session: SessionKey,
+        verdict: Verdict,
+    },
 }
 
 /// What a subscriber holds.
@@ -50,6 +60,7 @@ const KEPT: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Hub {
     live: Live,
+    sessions: Sessions,
     workspaces: Arc<Mutex<HashMap<WorkspaceId, broadcast::Sender<Event>>>>,
     is_closed: Arc<watch::Sender<bool>>,
 }
@@ -78,30 +89,23 @@ impl Subscription {
     }
 }
 
-impl Announcement {
-    /// For pages alone.
-    pub(super) fn topic(topic: Topic) -> Self {
-        Self { topic, event: None }
-    }
-
-    /// For agents too.
-    pub(super) fn of(event: Event) -> Self {
-        let task = match &event {
-            Event::MessageAdded(message) => message.task.to_string(),
-            Event::TaskAdded(task) | Event::TaskOffered(task) => task.id.to_string(),
-            Event::Missed => String::new(),
+impl Event {
+    /// Returns what pages show that changes with it.
+    fn topic(&self) -> Option<Topic> {
+        let task = match self {
+            Self::MessageAdded(message) => &message.task,
+            Self::TaskAdded(task) | Self::TaskOffered(task) => &task.id,
+            Self::Missed => return None,
         };
-        Self {
-            topic: Topic::Task(task),
-            event: Some(event),
-        }
+        Some(Topic::Task(task.to_string()))
     }
 }
 
 impl Hub {
-    pub(super) fn new(live: Live) -> Self {
+    pub(super) fn new(live: Live, sessions: Sessions) -> Self {
         Self {
             live,
+            sessions,
             workspaces: Arc::default(),
             is_closed: Arc::default(),
         }
@@ -117,11 +121,37 @@ impl Hub {
         }
     }
 
-    pub(super) fn publish(&self, workspace: &WorkspaceId, announcement: Announcement) {
-        self.live.announce(Some(workspace), announcement.topic);
-        if let Some(event) = announcement.event {
-            self.tell_agents(workspace, event);
+    /// Announces here what was committed; the others know by other means.
+    pub(super) fn publish(&self, workspace: Option<&WorkspaceId>, announcement: Announcement) {
+        match announcement {
+            // Whoever changes them has them.
+            Announcement::Keys => {}
+            Announcement::Topic(topic) => self.tell_pages(workspace, topic),
+            Announcement::Verdict { session, verdict } => self.sessions.send(&session, verdict),
+            Announcement::Event(event) => {
+                if let Some(topic) = event.topic() {
+                    self.tell_pages(workspace, topic);
+                }
+                if let Some(workspace) = workspace {
+                    self.tell_agents(workspace, event);
+                }
+            }
         }
+    }
+
+    /// Has everybody look for themselves.
+    pub(super) fn doubt_everything(&self) {
+        self.live.doubt_everything();
+        self.sessions.doubt();
+        self.workspaces()
+            .retain(|_, sender| sender.send(Event::Missed).is_ok());
+    }
+
+    fn tell_pages(&self, workspace: Option<&WorkspaceId>, topic: Topic) {
+        self.live.hear(Change {
+            workspace: workspace.copied(),
+            topic,
+        });
     }
 
     fn tell_agents(&self, workspace: &WorkspaceId, event: Event) {

@@ -23,7 +23,7 @@ mod write;
 
 use tower_workspace_token::{authority::Lease, id::WorkspaceId};
 
-use crate::{db::Database, live::Live, people::UserId};
+use crate::{db::Database, live::Live, nodes::Nodes, people::UserId};
 
 #[cfg(test)]
 pub(crate) use answers::AnswerDay;
@@ -35,6 +35,7 @@ pub(crate) use attachments::{
 pub(crate) use board::{BoardColumn, Place};
 pub(crate) use change::Edit;
 pub use error::{TaskError, TaskErrorKind};
+pub(crate) use hub::Announcement;
 pub use hub::{Event, Subscription};
 pub use model::{
     Actor, ApprovalId, AttachmentId, DEFAULT_PAGE, MAX_PAGE, MAX_TEXT, MAX_TITLE, Message,
@@ -72,16 +73,29 @@ pub struct Tasks {
     database: Database,
     hub: Hub,
     sessions: Sessions,
+    nodes: Nodes,
 }
 
 impl Tasks {
     /// Works on the tables of `database`, and tells open pages what has changed through `live`.
-    pub(crate) fn new(database: Database, live: Live) -> Self {
+    pub(crate) fn new(database: Database, live: Live, nodes: Nodes) -> Self {
+        let sessions = Sessions::of(nodes.name());
         Self {
             database,
-            hub: Hub::new(live),
-            sessions: Sessions::default(),
+            hub: Hub::new(live, sessions.clone()),
+            sessions,
+            nodes,
         }
+    }
+
+    /// Passes on what another node has announced.
+    pub(crate) fn hear(&self, workspace: Option<&WorkspaceId>, announcement: Announcement) {
+        self.hub.publish(workspace, announcement);
+    }
+
+    /// Has everybody who waits or looks on look for themselves.
+    pub(crate) fn doubt_everything(&self) {
+        self.hub.doubt_everything();
     }
 
     /// Listens to what is added to `workspace` from now on.

@@ -11,7 +11,6 @@
 //! question, and a question stays one when reports follow. `asks_since` keeps the moment, so that lists
 //! and counts read an index and no conversation.
 
-use rusqlite::{Connection, named_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::{authority::Lease, id::WorkspaceId};
@@ -21,7 +20,7 @@ use super::{
     approvals, hub, read,
 };
 use crate::{
-    db::{DatabaseError, lease},
+    db::{DatabaseError, Transaction, lease, named_params, params},
     live::Topic,
     people::UserId,
     time,
@@ -104,7 +103,7 @@ impl Standing {
     /// waited if the step is a person's answer.
     pub(super) fn settle(
         self,
-        connection: &Connection,
+        connection: &Transaction<'_>,
         author: &Author,
         step: Step<'_>,
         now: i64,
@@ -180,7 +179,7 @@ impl Tasks {
         let workspace = *agent.workspace();
         let known = {
             let task = task.clone();
-            let read = move |snapshot: &rusqlite::Transaction<'_>| {
+            let read = move |snapshot: &crate::db::Transaction<'_>| {
                 read::standing(snapshot, &workspace, &task)
             };
             self.database.read(read).await?
@@ -199,7 +198,7 @@ impl Tasks {
                 let asks_since = standing.after(Step::AgentWaits, now);
                 set(transaction, &workspace, &task, asks_since)
             },
-            move |()| [hub::Announcement::topic(topic)],
+            move |()| [hub::Announcement::Topic(topic)],
         )
         .await
     }
@@ -207,23 +206,19 @@ impl Tasks {
 
 /// Writes since when a task waits.
 pub(super) fn set(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     asks_since: Option<i64>,
 ) -> Result<(), TaskError> {
     connection
         .prepare_cached("UPDATE tasks SET asks_since = ?3 WHERE workspace = ?1 AND id = ?2")?
-        .execute(rusqlite::params![
-            workspace.as_str(),
-            task.as_str(),
-            asks_since
-        ])?;
+        .execute(params![workspace.as_str(), task.as_str(), asks_since])?;
     Ok(())
 }
 
 fn questions(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<Vec<(i64, Need)>, TaskError> {
     let mut statement = connection.prepare_cached(&questions_sql())?;
@@ -265,7 +260,7 @@ pub(super) fn questions_sql() -> String {
 }
 
 fn asked_approvals(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<Vec<(i64, Need)>, TaskError> {
     let pending = approvals::pending(connection, workspace, MAX_NEEDS)?;
@@ -285,7 +280,7 @@ fn asked_approvals(
     pending.into_iter().map(need).collect()
 }
 
-fn count(connection: &Connection, workspace: &WorkspaceId) -> Result<u64, TaskError> {
+fn count(connection: &Transaction<'_>, workspace: &WorkspaceId) -> Result<u64, TaskError> {
     let count: i64 = connection
         .prepare_cached(COUNT)?
         .query_row([workspace.as_str()], |row| row.get(0))?;
@@ -298,22 +293,22 @@ pub(super) const COUNT: &str =
 
 /// Returns how much each workspace needs of people, for all workspaces of a person, or of the server.
 pub(crate) fn counts(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: Option<&UserId>,
 ) -> Result<Vec<(String, u64)>, DatabaseError> {
     let mut statement = connection.prepare_cached(COUNTS)?;
     let rows = statement.query_map([user.map(UserId::as_str)], |row| {
         Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.collect::<Result<_, _>>()
 }
 
-pub(super) const COUNTS: &str = "SELECT workspace, sum(many) FROM (
+pub(super) const COUNTS: &str = "SELECT workspace, CAST(sum(many) AS BIGINT) FROM (
          SELECT workspace, count(*) AS many FROM tasks
           WHERE asks_since IS NOT NULL GROUP BY workspace
          UNION ALL
-         SELECT workspace, count(*) FROM approvals WHERE state = 'pending' GROUP BY workspace)
-     WHERE ?1 IS NULL OR workspace IN (SELECT workspace FROM members WHERE user = ?1)
+         SELECT workspace, count(*) FROM approvals WHERE state = 'pending' GROUP BY workspace) AS waiting
+     WHERE workspace IN (SELECT workspace FROM members WHERE user = ?1) OR ?1 IS NULL
      GROUP BY workspace";
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Looking at tasks: one, a page, a conversation, the numbers.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tower_workspace_token::id::WorkspaceId;
 
 use super::{
@@ -8,7 +7,10 @@ use super::{
     Status, Task, TaskCard, TaskError, TaskErrorKind, TaskFilter, TaskId, TaskPage, Tasks,
     TimelineEvent, WorkspaceInfo, approvals, attachments, needs::Standing, timeline,
 };
-use crate::{time, workspaces};
+use crate::{
+    db::{DatabaseError, OptionalExtension as _, Row, Transaction, params},
+    time, workspaces,
+};
 
 /// What the page of a task shows.
 #[derive(Clone, Debug)]
@@ -130,7 +132,7 @@ pub(super) const CARD_COLUMNS: &str = "id, title, status, assignee, author, auth
 pub(super) const TASK_COLUMNS: &str = "id, title, status, assignee, author, author_name, author_user, \
      taken_name, asks_since, created_at, updated_at, body";
 
-pub(super) fn card_from_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {
+pub(super) fn card_from_row(row: &Row<'_>) -> Result<TaskCard, DatabaseError> {
     Ok(TaskCard {
         id: parsed(row, 0)?,
         title: row.get(1)?,
@@ -146,7 +148,7 @@ pub(super) fn card_from_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {
     })
 }
 
-pub(super) fn task_from_row(row: &Row<'_>) -> rusqlite::Result<Task> {
+pub(super) fn task_from_row(row: &Row<'_>) -> Result<Task, DatabaseError> {
     Ok(Task {
         card: card_from_row(row)?,
         body: row.get(11)?,
@@ -154,22 +156,17 @@ pub(super) fn task_from_row(row: &Row<'_>) -> rusqlite::Result<Task> {
 }
 
 /// Reads a column that only this program writes; anything else in it is damage.
-pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T, DatabaseError>
 where
     T: std::str::FromStr<Err = TaskError>,
 {
     let text: String = row.get(column)?;
-    text.parse().map_err(|error: TaskError| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Text,
-            Box::new(error),
-        )
-    })
+    text.parse()
+        .map_err(|error: TaskError| DatabaseError::unreadable(error))
 }
 
 pub(super) fn find(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
 ) -> Result<Task, TaskError> {
@@ -183,7 +180,7 @@ pub(super) fn find(
 
 /// Returns how a task stands; that there is such a task in the workspace is known then.
 pub(super) fn standing(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
 ) -> Result<Standing, TaskError> {
@@ -203,7 +200,7 @@ pub(super) fn standing(
 }
 
 fn page(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     filter: &TaskFilter,
 ) -> Result<TaskPage, TaskError> {
@@ -240,7 +237,7 @@ pub(super) fn list_sql(status: Option<Status>) -> String {
 }
 
 fn messages(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     page: &PageRequest<MessageId>,
@@ -265,7 +262,7 @@ fn messages(
 
 /// Returns the latest messages before the cursor, oldest first; the cursor of the page leads further back.
 fn messages_before(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     page: &PageRequest<MessageId>,
@@ -290,7 +287,7 @@ fn messages_before(
 }
 
 pub(super) fn last_message(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
 ) -> Result<Option<Message>, TaskError> {
@@ -310,7 +307,7 @@ pub(super) const MESSAGES_BEFORE: &str =
     "SELECT id, author, author_name, author_user, text, created_at FROM messages
      WHERE task = ?1 AND workspace = ?2 AND number < ?3 ORDER BY number DESC LIMIT ?4";
 
-fn message_from_row(row: &Row<'_>, task: &TaskId) -> rusqlite::Result<Message> {
+fn message_from_row(row: &Row<'_>, task: &TaskId) -> Result<Message, DatabaseError> {
     Ok(Message {
         id: parsed(row, 0)?,
         task: task.clone(),
@@ -331,7 +328,7 @@ pub(super) fn cut<T>(mut items: Vec<T>, limit: u32) -> (Vec<T>, bool) {
 }
 
 fn task_number(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
 ) -> Result<i64, TaskError> {
@@ -343,7 +340,7 @@ fn task_number(
 }
 
 fn message_number(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     message: &MessageId,
@@ -370,7 +367,7 @@ pub(super) const STATISTICS: &str =
     "SELECT status, count(*) FROM tasks WHERE workspace = ?1 GROUP BY status";
 
 pub(super) fn count(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
 ) -> Result<Statistics, TaskError> {
     let mut statement = connection.prepare_cached(STATISTICS)?;

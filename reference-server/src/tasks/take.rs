@@ -1,6 +1,5 @@
 //! Taking the next task: one agent gets it, and no other does.
 
-use rusqlite::{OptionalExtension as _, Transaction, named_params};
 use tower_workspace_token::authority::Lease;
 
 use super::{
@@ -9,7 +8,11 @@ use super::{
     read::{TASK_COLUMNS, task_from_row},
     timeline,
 };
-use crate::{db::lease, live::Topic, time};
+use crate::{
+    db::{OptionalExtension as _, Transaction, lease, named_params},
+    live::Topic,
+    time,
+};
 
 impl Tasks {
     /// Takes the first task, in the order of the board, that is assigned to agents and that nobody has
@@ -54,7 +57,7 @@ impl Tasks {
         };
         let announcement = |taken: &Option<Task>| {
             let task = taken.as_ref()?;
-            Some(Announcement::topic(Topic::Task(task.id.to_string())))
+            Some(Announcement::Topic(Topic::Task(task.id.to_string())))
         };
         self.write_and_announce(workspace, work, announcement).await
     }

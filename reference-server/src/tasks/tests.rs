@@ -7,11 +7,12 @@ use tower_workspace_token::{
     id::{TokenName, WorkspaceId},
     token::PresentedToken,
 };
-use tower_workspace_token_sqlite::SqliteStore;
 
 use super::*;
 use crate::{
+    db::{Database, DatabaseError, Engine, Store, testing},
     live::{Heard, Live, Topic},
+    nodes::Nodes,
     time, workspaces,
 };
 
@@ -25,9 +26,23 @@ struct Fixture {
 impl Fixture {
     async fn new(ids: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path().join("test.db")).unwrap();
-        let database = Database::open(&store).unwrap();
-        let authority = TokenAuthority::builder(store, Keys::generate().unwrap())
+        let opened = testing::open(directory.path()).await;
+        Self::of(directory, opened, ids).await
+    }
+
+    /// In SQLite, whichever database the tests run on.
+    async fn in_a_file(ids: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let opened = testing::open_file(directory.path()).await;
+        Self::of(directory, opened, ids).await
+    }
+
+    async fn of(
+        directory: tempfile::TempDir,
+        (store, database): (Store, Database),
+        ids: &[&str],
+    ) -> Self {
+        let authority = TokenAuthority::builder(store.clone(), Keys::generate().unwrap())
             .build()
             .unwrap();
         for id in ids {
@@ -40,10 +55,11 @@ impl Fixture {
                 .unwrap();
         }
         let live = Live::default();
+        let nodes = Nodes::of(&store);
         Self {
             _directory: directory,
             authority,
-            tasks: Tasks::new(database, live.clone()),
+            tasks: Tasks::new(database, live.clone(), nodes),
             live,
         }
     }
@@ -692,7 +708,7 @@ async fn pages_are_told_of_every_change() {
 /// Looks at the plans of what every page asks: whatever is read whole would be slow with 10,000 tasks.
 #[tokio::test]
 async fn no_page_reads_a_whole_table() {
-    let fixture = Fixture::new(&["acme"]).await;
+    let fixture = Fixture::in_a_file(&["acme"]).await;
     let queries = [
         ("board", board::page_sql()),
         ("list", read::list_sql(None)),
@@ -734,12 +750,16 @@ async fn no_page_reads_a_whole_table() {
 impl Fixture {
     async fn plan(&self, sql: String) -> Vec<String> {
         let steps = self.tasks.database.read(move |snapshot| {
-            let mut statement = snapshot.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            let Engine::Sqlite(connection) = snapshot.engine() else {
+                panic!("only SQLite plans like this");
+            };
+            let plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"));
+            let mut statement = plan.map_err(DatabaseError::from)?;
             // Raw, since the plan is the same whatever the parameters are.
             let mut rows = statement.raw_query();
             let mut steps: Vec<String> = Vec::new();
-            while let Some(row) = rows.next()? {
-                steps.push(row.get("detail")?);
+            while let Some(row) = rows.next().map_err(DatabaseError::from)? {
+                steps.push(row.get("detail").map_err(DatabaseError::from)?);
             }
             Ok::<_, TaskError>(steps)
         });

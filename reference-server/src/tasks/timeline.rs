@@ -1,12 +1,14 @@
 //! The timeline of a task: what was done to it, by whom and when. Entries are added and never changed.
 
-use rusqlite::{Connection, Row, named_params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_workspace_token::id::WorkspaceId;
 
 use super::{Actor, Author, TaskError, TaskErrorKind, TaskId, read::parsed};
-use crate::time;
+use crate::{
+    db::{DatabaseError, Row, Transaction, named_params},
+    time,
+};
 
 /// What was done. Complete: it is the list of the column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +49,7 @@ pub(crate) struct TimelineEvent {
 
 /// Adds an entry, inside of the transaction that does it.
 pub(super) fn insert(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     task: &TaskId,
     what: What,
@@ -75,7 +77,7 @@ pub(super) fn insert(
 
 /// Returns the latest `limit` entries of a task, oldest first.
 pub(super) fn latest(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     workspace: &WorkspaceId,
     task: &TaskId,
     limit: u32,
@@ -98,7 +100,7 @@ pub(super) const LATEST: &str =
     "SELECT at, actor, actor_name, actor_user, what, before, after FROM events
      WHERE task = :task AND workspace = :workspace ORDER BY number DESC LIMIT :limit";
 
-fn event_from_row(row: &Row<'_>) -> rusqlite::Result<TimelineEvent> {
+fn event_from_row(row: &Row<'_>) -> Result<TimelineEvent, DatabaseError> {
     Ok(TimelineEvent {
         at: time::rfc3339(row.get(0)?),
         actor: parsed(row, 1)?,

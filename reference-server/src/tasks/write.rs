@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, named_params};
 use tower_workspace_token::id::WorkspaceId;
 
 use super::{
@@ -13,7 +12,10 @@ use super::{
     needs::{self, Standing, Step},
     read, timeline,
 };
-use crate::{db::lease, time, workspaces};
+use crate::{
+    db::{Transaction, lease, named_params},
+    time, workspaces,
+};
 
 impl Tasks {
     /// Adds a task and announces it.
@@ -39,7 +41,11 @@ impl Tasks {
             attachments::insert_all(transaction, &author, &id, None, &files, now)?;
             read::find(transaction, author.workspace(), &id)
         };
-        let added = |task: &Task| [Announcement::of(Event::TaskAdded(Arc::new(task.clone())))];
+        let added = |task: &Task| {
+            [Announcement::Event(Event::TaskAdded(Arc::new(
+                task.clone(),
+            )))]
+        };
         self.write_and_announce(workspace, work, added).await
     }
 
@@ -80,7 +86,7 @@ impl Tasks {
             Ok(message)
         };
         let added = |message: &Message| {
-            [Announcement::of(Event::MessageAdded(Arc::new(
+            [Announcement::Event(Event::MessageAdded(Arc::new(
                 message.clone(),
             )))]
         };
@@ -100,13 +106,29 @@ impl Tasks {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, TaskError> + Send + 'static,
         announcements: impl FnOnce(&T) -> A + Send + 'static,
     ) -> Result<T, TaskError> {
-        let hub = self.hub.clone();
-        let announce = move |written: &T| {
-            for announcement in announcements(written) {
-                hub.publish(&workspace, announcement);
+        let (hub, nodes) = (self.hub.clone(), self.nodes.clone());
+        let work = move |transaction: &Transaction<'_>| {
+            let written = work(transaction)?;
+            let announcements: Vec<_> = announcements(&written).into_iter().collect();
+            nodes.tell(transaction, &workspace, &announcements)?;
+            Ok((written, announcements))
+        };
+        let announce = move |(_, announcements): &(T, Vec<Announcement>)| {
+            for announcement in announcements {
+                hub.publish(Some(&workspace), announcement.clone());
             }
         };
-        self.database.write_then(work, announce).await
+        let written = self
+            .database
+            .write_in_workspace(workspace, work, announce)
+            .await
+            // It may be written all the same, and then nobody here was told.
+            .inspect_err(|error: &TaskError| {
+                if error.is_undecided() {
+                    self.hub.doubt_everything();
+                }
+            });
+        written.map(|(written, _)| written)
     }
 }
 
@@ -123,7 +145,7 @@ pub(super) fn admit(transaction: &Transaction<'_>, author: &Author) -> Result<()
 }
 
 fn insert_task(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     id: &TaskId,
     task: &NewTask,
@@ -154,7 +176,7 @@ fn insert_task(
 }
 
 fn insert_message(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     author: &Author,
     message: &Message,
     now: i64,

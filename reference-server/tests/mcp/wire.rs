@@ -34,6 +34,8 @@ const FUTURE_LIST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","para
 const NEW_INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
 const DISCOVER: &str = r#"{"jsonrpc":"2.0","id":7,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+const UNREADABLE: &str = r#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+const NO_PARAMS: &str = r#"{"jsonrpc":"2.0","id":7,"method":"initialize"}"#;
 
 /// The credential comes first, whatever else is wrong.
 #[rustfmt::skip]
@@ -67,6 +69,8 @@ const CREDENTIALS: &[Row] = &[
 #[rustfmt::skip]
 const SESSIONS: &[Row] = &[
     ("initialize",                  "POST", &[TOKEN], INITIALIZE, "200 result"),
+    ("initialize, unreadable",      "POST", &[TOKEN], UNREADABLE, "400 -32602"),
+    ("initialize without params",   "POST", &[TOKEN, LEGACY], NO_PARAMS, "400 -32602"),
     ("initialize by query",         "POST ?token={token}", &[], INITIALIZE, "200 result"),
     ("a call in a session",         "POST", &[TOKEN, SESSION, LEGACY], LIST, "200 result"),
     ("a call without the version",  "POST", &[TOKEN, SESSION], LIST, "200 result"),
@@ -122,6 +126,7 @@ const LEGACY_ONLY: &[Row] = &[
     ("discovery of no version",     "POST", &[TOKEN], r#"{"jsonrpc":"2.0","id":7,"method":"server/discover"}"#, "400 -32022"),
     ("2026-07-28 in _meta alone",   "POST", &[TOKEN], NEW_LIST, "400 -32022"),
     ("initialize of 2026-07-28",    "POST", &[TOKEN, MODERN, "mcp-method: initialize"], NEW_INITIALIZE, "400 -32022"),
+    ("initialize, unreadable",      "POST", &[TOKEN], UNREADABLE, "400 -32602"),
     ("the fallback",                "POST", &[TOKEN], INITIALIZE, "200 result"),
     ("a call in a session",         "POST", &[TOKEN, SESSION, LEGACY], LIST, "200 result"),
     ("a dead token",                "POST", &["authorization: Bearer {dead}", MODERN, LISTS], NEW_LIST, "401 -32001 invalid_token"),
@@ -137,6 +142,12 @@ fn every_refusal_is_the_one_of_the_table() {
     let mut bodies: Vec<_> = unknown.map(|row| wire.send(row).body).collect();
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "one answer to every unknown session");
+    let unreadable = wire.send(&("", "POST", &[TOKEN], UNREADABLE, ""));
+    assert!(
+        unreadable.body.contains("clientInfo is missing"),
+        "{unreadable:?}"
+    );
+    assert!(unreadable.body.contains(r#""id":7"#), "{unreadable:?}");
     let log = wire.world.server.log();
     for (name, secret) in wire.secrets() {
         assert!(!log.contains(&secret[secret.len() - 16..]), "{name}");

@@ -36,7 +36,7 @@ fn bad_values_are_errors_of_usage() {
         ("--public-url", "https://user@example.com"),
         ("--mcp-domain", "mcp.example.com:80"),
         ("--mcp-domain", ""),
-        ("--database", "postgres://user:hunter2@db/wst"),
+        ("--database", "mysql://user:hunter2@db/wst"),
         ("--max-connections", "0"),
         ("--connections-per-source", "0"),
         ("--calls-per-token", "many"),
@@ -58,7 +58,7 @@ fn bad_values_of_variables_and_files_are_errors_of_usage_too() {
     for (name, value) in [
         ("WST_PUBLIC_URL", "example.com"),
         ("WST_LISTEN", "nowhere"),
-        ("WST_DATABASE", "postgres://user:hunter2@db/wst"),
+        ("WST_DATABASE", "mysql://user:hunter2@db/wst"),
     ] {
         let home = Home::new().with_variable(name, value);
         let done = home.serve_in_vain_alone(&[]);

@@ -421,4 +421,11 @@ fn without_anything_to_look_at_it_says_what_to_give_and_repeats_no_token() {
     let done = laptop.run(&["doctor", "--url", "https://e.com/mcp/abc?token=a-secret"]);
     assert_eq!(done.code, 2);
     assert!(!done.stderr.contains("a-secret"), "{}", done.stderr);
+    let done = laptop.run(&["doctor", "--url", "https://e.com/mcp"]);
+    assert_eq!(done.code, 2);
+    assert!(
+        done.stderr.contains("https://HOST/mcp/ID"),
+        "{}",
+        done.stderr
+    );
 }

@@ -119,8 +119,10 @@ fn a_regenerated_token_is_told_from_a_wrong_address() {
         laptop.laptop.run(&words)
     };
     let port = laptop.server.port();
-    laptop.failed(&at(&format!("http://127.0.0.1:{port}/")), 1, "MCP URL");
-    laptop.failed(&at(&format!("http://127.0.0.1:{port}/login")), 1, "MCP URL");
+    for path in ["", "/", "/login", "/mcp"] {
+        let done = at(&format!("http://127.0.0.1:{port}{path}"));
+        laptop.failed(&done, 2, "looks like https://HOST/mcp/ID");
+    }
     laptop
         .home
         .json(&["token", "rotate", "--workspace", &laptop.acme.id]);
@@ -205,6 +207,10 @@ fn the_token_travels_in_the_clear_on_this_machine_alone() {
         (
             "https://workspaces.invalid/mcp/x?token=a",
             "without a token",
+        ),
+        (
+            "https://workspaces.invalid/",
+            "looks like https://HOST/mcp/ID",
         ),
     ] {
         let done = laptop

@@ -19,6 +19,7 @@ mod http;
 mod keys;
 mod listening;
 mod memory;
+mod migrate;
 mod refusals;
 mod rollback;
 mod rotation;

@@ -388,6 +388,7 @@ fn what_is_asked_wrongly_ends_with_2_and_repeats_nothing() {
     for arguments in [
         &["--url", &url][..],
         &["--url", token],
+        &["--url", "http://127.0.0.1:1/mcp"],
         &[token],
         &["nowhere"],
         &["--rules", "nothing"],

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::{
-    client::{self, Address, HttpClient, Trust},
+    client::{self, HttpClient, Trust},
     clients::McpUrl,
 };
 
@@ -44,7 +44,6 @@ pub(super) async fn ask(url: &McpUrl, token: Option<SecretString>) -> Answer {
 
 async fn post(url: &McpUrl, token: Option<SecretString>) -> anyhow::Result<client::Answer> {
     // Whoever asks has seen to it that no token goes in the clear.
-    let (address, path) = Address::of_url(url.as_str(), true)?;
     let mut headers = HeaderMap::new();
     for (name, value) in [
         (ACCEPT.as_str(), "application/json, text/event-stream"),
@@ -60,7 +59,7 @@ async fn post(url: &McpUrl, token: Option<SecretString>) -> anyhow::Result<clien
     }
     let client = HttpClient::new(&Trust::System)?;
     let body = discover().to_string().into();
-    Ok(client.post(&address, &path, headers, body).await?)
+    Ok(client.post(url.server(), url.path(), headers, body).await?)
 }
 
 /// Whatever an MCP server makes of the question, it says so in JSON-RPC and by our id: one that speaks older

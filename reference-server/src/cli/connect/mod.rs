@@ -308,7 +308,7 @@ impl Asked<'_> {
     /// Asks the server, or its database, for the address and the name of the workspace.
     async fn workspace(&self) -> Result<(McpUrl, String), AppError> {
         let settings = Settings::settle(self.global, ServerOptions::from_variables()?)?;
-        let runner = Runner::find(&settings.data_dir, &settings.keys).await;
+        let runner = Runner::find(&settings).await;
         let runner = runner.map_err(|error| match error.code() {
             ErrorCode::NoDataDir => error.with_hint("or give the workspace's address with --url"),
             _ => error,

@@ -138,7 +138,7 @@ async fn the_logins_of_members_are_their_workspaces_from_when_they_are_members()
     site.execute(
         "INSERT INTO audit (at, user, actor, action, detail, address)
          SELECT at, id, name, 'account.login', name || when_, '203.0.113.7' FROM users,
-           (SELECT 1 AS at, '-before' AS when_ UNION ALL SELECT 99999999999999, '-after')",
+           (SELECT 1 AS at, '-before' AS when_ UNION ALL SELECT 99999999999999, '-after') AS times",
     )
     .await;
     let page = site.get(&format!("/w/{}/audit", acme.id), &ada).await.body;

@@ -16,6 +16,9 @@ use crate::{
     at_rest::AtRest,
     backup::{PART, restore::Restore},
     data_dir::{DataDir, keys::KeySource},
+    db::{DatabasePlace, meta},
+    error::ErrorCode,
+    once::OnceForm,
     people::Role,
     rollback::JournalChoice,
     workspaces,
@@ -26,7 +29,7 @@ const API: &str = "/api/v1/server/backup/download";
 
 impl Site {
     fn data_dir(&self) -> &Path {
-        self.app.keys().store().path().parent().unwrap()
+        self.app.data_dir()
     }
 
     /// Fills the database, so that no buffer on the way takes the whole of a backup.
@@ -78,9 +81,17 @@ impl Site {
 
 #[tokio::test]
 async fn what_is_downloaded_is_restored_and_who_did_it_is_kept() {
-    let site = Site::new().await;
+    let site = Site::with_a_file().await;
     let root = site.person("root", true).await;
     let acme = site.workspace("acme", &[(&root, Role::Owner)]).await;
+    let once = site.app.once();
+    let used = once.number(&root.id, OnceForm::UserAdd).unwrap();
+    let using = once.run(&root.id, OnceForm::UserAdd, &used, async { Ok(()) });
+    using.await.unwrap();
+    let form_key = site
+        .write(|transaction| meta::get(transaction, meta::FORM_KEY))
+        .await
+        .unwrap();
     for target in [PAGE, API] {
         let ask = site.ask(Method::POST, target).of(&root).form(&[]);
         let sent = ask.header("sec-fetch-site", "same-origin").send().await;
@@ -96,6 +107,7 @@ async fn what_is_downloaded_is_restored_and_who_did_it_is_kept() {
         assert!(day.is_some_and(|day| day.len() == 10), "{disposition}");
         assert!(!sent.body.contains(&root.cookie));
         assert!(!sent.body.contains(acme.secret.expose_secret()));
+        assert!(!sent.body.contains(&form_key));
 
         let elsewhere = tempfile::tempdir().unwrap();
         let (file, restored) = (
@@ -121,15 +133,26 @@ async fn what_is_downloaded_is_restored_and_who_did_it_is_kept() {
         let data_dir = DataDir::open_or_create(&restored).unwrap();
         let lock = data_dir.try_lock().unwrap().unwrap();
         let keys = KeySource::DataDir.read(&data_dir).unwrap();
-        let other = App::open(&data_dir, lock, keys, None, &AtRest::default())
+        let database = DatabasePlace::Sqlite.find(&data_dir).await.unwrap();
+        let other = App::open(&data_dir, lock, database, keys, None, &AtRest::default())
             .await
             .unwrap();
-        let found = other.database().read(|snapshot| workspaces::list(snapshot));
+        let found = other.database().read(workspaces::list);
         assert_eq!(found.await.unwrap()[0].name, "acme");
         let id = acme.id.parse().unwrap();
         let presented = PresentedToken::new(acme.secret.expose_secret().as_bytes());
         let token = other.authority().verify(&id, presented);
         token.await.unwrap();
+        // The copy does not know every form that was sent, so that none from before is good.
+        let once = other.once();
+        let again = once.run(&root.id, OnceForm::UserAdd, &used, async { Ok(()) });
+        let again = again.await.unwrap_err();
+        assert_eq!(again.code(), ErrorCode::InvalidArgument);
+        let forms = other.database().read(|snapshot| {
+            let sql = "SELECT count(*) FROM sent_forms";
+            snapshot.query_row(sql, [], |row| row.get::<_, i64>(0))
+        });
+        assert_eq!(forms.await.unwrap(), 0);
     }
     let entries = site.get("/api/v1/audit", &root).await.body;
     let entries: serde_json::Value = serde_json::from_str(&entries).unwrap();
@@ -143,7 +166,7 @@ async fn what_is_downloaded_is_restored_and_who_did_it_is_kept() {
 
 #[tokio::test]
 async fn who_hangs_up_leaves_nothing_and_what_is_not_taken_is_not_read() {
-    let site = Site::new().await;
+    let site = Site::with_a_file().await;
     let root = site.person("root", true).await;
     site.grow().await;
     let mut response = site.download(&root).await;
@@ -190,7 +213,7 @@ async fn who_hangs_up_leaves_nothing_and_what_is_not_taken_is_not_read() {
 
 #[tokio::test]
 async fn a_download_ends_with_the_right_to_it_and_does_not_look_whole() {
-    let site = Site::new().await;
+    let site = Site::with_a_file().await;
     let (root, eve) = (
         site.person("root", true).await,
         site.person("eve", true).await,
@@ -208,7 +231,7 @@ async fn a_download_ends_with_the_right_to_it_and_does_not_look_whole() {
 
 #[tokio::test]
 async fn is_for_administrators_alone_and_says_what_it_is_worth() {
-    let site = Site::new().await;
+    let site = Site::with_a_file().await;
     let (root, eve) = (
         site.person("root", true).await,
         site.person("eve", false).await,
@@ -222,10 +245,17 @@ async fn is_for_administrators_alone_and_says_what_it_is_worth() {
 
 #[tokio::test]
 async fn what_cannot_be_taken_away_is_told() {
-    let site = Site::new().await;
+    let site = Site::with_a_file().await;
     let left = site.data_dir().join("workspaces.db.download");
     fs::create_dir(&left).unwrap();
-    let source = site.app.keys().store().connection().unwrap();
+    let source = site
+        .app
+        .keys()
+        .store()
+        .sqlite()
+        .unwrap()
+        .connection()
+        .unwrap();
     let downloads = site.app.downloads();
     let turn = downloads.turn("root").unwrap();
     let error = downloads.write(&source, &[], turn, &site.app.jobs().backup);
@@ -236,7 +266,7 @@ async fn what_cannot_be_taken_away_is_told() {
 
 #[tokio::test]
 async fn what_a_crash_left_behind_is_taken_away() {
-    let site = Site::new().await;
+    let site = Site::with_a_file().await;
     let root = site.person("root", true).await;
     let left = site.data_dir().join("workspaces.db.download");
     fs::write(&left, "half of one").unwrap();
@@ -248,8 +278,9 @@ async fn what_a_crash_left_behind_is_taken_away() {
     let data_dir = DataDir::open_or_create(directory.path()).unwrap();
     let lock = data_dir.try_lock().unwrap().unwrap();
     fs::write(data_dir.download(), "half of one").unwrap();
-    let keys = KeySource::DataDir.read_or_create(&data_dir).unwrap();
-    App::open(&data_dir, lock, keys, None, &AtRest::default())
+    let keys = KeySource::DataDir.read_or_create(&data_dir, true).unwrap();
+    let database = DatabasePlace::Sqlite.find(&data_dir).await.unwrap();
+    App::open(&data_dir, lock, database, keys, None, &AtRest::default())
         .await
         .unwrap();
     assert!(!data_dir.download().exists());

@@ -18,7 +18,7 @@ use crate::{
 
 impl Site {
     /// Returns somebody as a request found them whose body has yet to come.
-    async fn caller(&self, user: &UserId) -> Caller {
+    pub(super) async fn caller(&self, user: &UserId) -> Caller {
         let id = user.clone();
         let (user, login) = self
             .write(move |transaction| {

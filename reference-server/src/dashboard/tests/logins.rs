@@ -53,7 +53,7 @@ async fn the_setup_link_works_once_and_for_one_of_two_at_once() {
     statuses.sort_unstable();
     assert_eq!(statuses, [303, 404]);
     assert_eq!(claim(&site, &link).await.status, StatusCode::NOT_FOUND);
-    let count = |transaction: &rusqlite::Transaction<'_>| users::list(transaction);
+    let count = |transaction: &crate::db::Transaction<'_>| users::list(transaction);
     assert_eq!(site.write(count).await.len(), 1);
 }
 
@@ -76,7 +76,7 @@ async fn a_setup_link_that_is_wrong_or_too_old_makes_no_account() {
             .await;
         assert_eq!(claim(&site, &link).await.status, StatusCode::NOT_FOUND);
     }
-    let is_any = |transaction: &rusqlite::Transaction<'_>| users::any(transaction);
+    let is_any = |transaction: &crate::db::Transaction<'_>| users::any(transaction);
     assert!(!site.write(is_any).await);
 }
 
@@ -90,7 +90,7 @@ async fn a_link_of_one_purpose_is_none_of_the_other() {
     let page = join.header("sec-fetch-site", "same-origin").send().await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
     let eve = site.person("eve", false).await;
-    let made = move |transaction: &rusqlite::Transaction<'_>| {
+    let made = move |transaction: &crate::db::Transaction<'_>| {
         Ok::<SecretString, AppError>(links::make_password(transaction, &eve.id, time::now())?)
     };
     let link = site.write(made).await;
@@ -166,19 +166,19 @@ async fn logging_out_ends_the_login_on_the_server() {
 async fn a_login_ends_after_a_week_unused_and_after_thirty_days_whatever_it_was_used_for() {
     for (sql, holds) in [
         (
-            "UPDATE logins SET last_seen_at = last_seen_at - 6 * 86400000",
+            "UPDATE logins SET last_seen_at = last_seen_at - 518400000",
             true,
         ),
         (
-            "UPDATE logins SET last_seen_at = last_seen_at - 7 * 86400000",
+            "UPDATE logins SET last_seen_at = last_seen_at - 604800000",
             false,
         ),
         (
-            "UPDATE logins SET created_at = created_at - 29 * 86400000",
+            "UPDATE logins SET created_at = created_at - 2505600000",
             true,
         ),
         (
-            "UPDATE logins SET created_at = created_at - 30 * 86400000",
+            "UPDATE logins SET created_at = created_at - 2592000000",
             false,
         ),
         // By a clock that is set back a little, and by one that was a day ahead when it began.

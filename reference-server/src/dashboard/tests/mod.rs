@@ -3,6 +3,7 @@
 mod admin;
 mod audit;
 mod backup;
+mod elsewhere;
 mod forms;
 mod late;
 mod logins;

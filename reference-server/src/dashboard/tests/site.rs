@@ -6,7 +6,6 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use rusqlite::Transaction;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,6 +19,7 @@ use crate::{
     at_rest::AtRest,
     caller::Caller,
     data_dir::{DataDir, keys::KeySource},
+    db::{DatabasePlace, Transaction, testing},
     error::AppError,
     http::{by_host, client_address::Arrivals, scrub_layer},
     limits::Limits,
@@ -67,22 +67,29 @@ pub(super) struct Ask<'a> {
 
 impl Site {
     pub(super) async fn new() -> Self {
-        Self::at("127.0.0.1:8080", None).await
+        Self::at("127.0.0.1:8080", None, testing::place().await).await
     }
 
     pub(super) async fn behind_tls() -> Self {
-        Self::at("wst.example", Some("https://wst.example")).await
+        let public_url = Some("https://wst.example");
+        Self::at("wst.example", public_url, testing::place().await).await
     }
 
-    async fn at(host: &'static str, public_url: Option<&str>) -> Self {
+    /// With SQLite, whichever database the tests run on: for what is about its file.
+    pub(super) async fn with_a_file() -> Self {
+        Self::at("127.0.0.1:8080", None, DatabasePlace::Sqlite).await
+    }
+
+    async fn at(host: &'static str, public_url: Option<&str>, place: DatabasePlace) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open_or_create(&directory.path().join("data")).unwrap();
         let lock = data_dir.try_lock().unwrap().unwrap();
         let public_url = public_url.map(|url| url.parse().unwrap());
         let addresses = Addresses::new(DEFAULT_LISTEN, public_url.is_some(), public_url, None);
-        let keys = KeySource::DataDir.read_or_create(&data_dir).unwrap();
+        let database = place.find(&data_dir).await.unwrap();
+        let keys = KeySource::DataDir.read_or_create(&data_dir, true).unwrap();
         let at_rest = AtRest::default();
-        let app = App::open(&data_dir, lock, keys, Some(addresses), &at_rest);
+        let app = App::open(&data_dir, lock, database, keys, Some(addresses), &at_rest);
         Self {
             app: app.await.unwrap(),
             host,

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::site::{Browser, Page, Site, Workspace};
-use crate::people::Role;
+use crate::{people::Role, time};
 
 /// A workspace with a token that was regenerated once, and its owner.
 async fn regenerated() -> (Site, Workspace, Browser, Page) {
@@ -30,10 +30,11 @@ async fn refuse(site: &Site, generation: u64, address: &'static str, times: i64)
             .execute(
                 "INSERT INTO token_rejections
                      (workspace, slot, generation, address, agent, version, times, first_at, last_at)
-                 SELECT id, 'primary', ?1, ?2, 'python-httpx', '0.27', ?3, 1, unixepoch() * 1000
+                 SELECT id, 'primary', ?1, ?2, 'python-httpx', '0.27', ?3, 1, ?4
                  FROM workspaces WHERE true
-                 ON CONFLICT DO UPDATE SET times = ?3",
-                rusqlite::params![generation as i64, address, times],
+                 ON CONFLICT (workspace, slot, generation, address, agent, version)
+                 DO UPDATE SET times = ?3",
+                crate::db::params![generation as i64, address, times, time::now()],
             )
             .map_err(anyhow::Error::from)
     })
@@ -87,13 +88,14 @@ async fn replacing_says_its_cost_before_the_click_and_after_it() {
 
 /// Uses of the token by a client that was always there, and by one that is new.
 async fn use_it(site: &Site) {
-    site.execute(
+    let now = time::now();
+    site.execute(format!(
         "INSERT INTO token_clients
              (workspace, slot, client, address, agent, version, generation, first_at, last_at)
-         SELECT id, 'primary', column1, column2, '', '1', 2, column3, unixepoch() * 1000
+         SELECT id, 'primary', column1, column2, '', '1', 2, column3, {now}
          FROM workspaces, (VALUES ('always', '10.0.0.1', 1),
-             ('stranger', '10.0.0.2', unixepoch() * 1000), ('stranger', '10.0.0.3', unixepoch() * 1000))",
-    )
+             ('stranger', '10.0.0.2', {now}), ('stranger', '10.0.0.3', {now})) AS clients",
+    ))
     .await;
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::DatabaseError;
+use crate::db::DatabaseError;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 

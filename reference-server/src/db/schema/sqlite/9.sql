@@ -1,0 +1,1 @@
+-- Version 9: nothing. On PostgreSQL, where there may be several servers, what they tell each other.
