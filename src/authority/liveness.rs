@@ -116,10 +116,7 @@ impl Cell {
             return Severed::default();
         };
         let severed = known.open_below(generation);
-        let wakers: Vec<Waker> = known
-            .below(generation)
-            .map(|waiter| waiter.waker.clone())
-            .collect();
+        let wakers = known.wakers_below(generation);
         drop(waiters);
         // Woken without the lock: a waker may run the very task that drops its registration.
         wakers.into_iter().for_each(Waker::wake);
@@ -313,6 +310,18 @@ impl Waiters {
             .filter(move |waiter| waiter.generation < generation)
     }
 
+    /// Returns whom the end of the generations below `generation` wakes, in the order in which they are to run.
+    ///
+    /// Responses first: what a client reads of the old token ends with them. Clearing up after them is other
+    /// tasks' part, takes longer, and would run in between.
+    fn wakers_below(&self, generation: u64) -> Vec<Waker> {
+        let (responses, others): (Vec<_>, Vec<_>) = self
+            .below(generation)
+            .partition(|waiter| matches!(waiter.used_for, Use::Call | Use::Stream));
+        let in_order = responses.into_iter().chain(others);
+        in_order.map(|waiter| waiter.waker.clone()).collect()
+    }
+
     fn open_below(&self, generation: u64) -> Severed {
         let mut open = Severed::default();
         for waiter in self.below(generation) {
@@ -396,6 +405,35 @@ mod tests {
         assert!(hold.is_live());
         cell.observe(2);
         assert!(!hold.is_live());
+    }
+
+    #[test]
+    fn responses_are_woken_before_what_clears_up_after_them() {
+        struct Named(
+            &'static str,
+            std::sync::Arc<std::sync::Mutex<Vec<&'static str>>>,
+        );
+        impl Wake for Named {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.1.lock().unwrap().push(self.0);
+            }
+        }
+        let cell = new_cell();
+        cell.observe(1);
+        let hold = cell.hold(1);
+        let woken = std::sync::Arc::default();
+        let _registrations = [
+            (Use::Work, "work"),
+            (Use::Stream, "stream"),
+            (Use::Watch, "watch"),
+            (Use::Call, "call"),
+        ]
+        .map(|(used_for, name)| {
+            let named = Named(name, std::sync::Arc::clone(&woken));
+            hold.register(used_for, Waker::from(std::sync::Arc::new(named)))
+        });
+        cell.observe(2);
+        assert_eq!(*woken.lock().unwrap(), ["stream", "call", "work", "watch"]);
     }
 
     #[test]
