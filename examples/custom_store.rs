@@ -30,7 +30,7 @@ use std::{
     env,
     error::Error,
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -48,8 +48,8 @@ use tower_workspace_token::{
     error::ErrorKind as TokenErrorKind,
     id::{Generation, Revision, SlotKey},
     store::{
-        ChangeObserver, Freshness, HistoryEvent, HistoryEventKind, StoreError, StoreErrorKind,
-        TokenRecord,
+        ChangeObserver, Freshness, HistoryEvent, HistoryEventKind, Observers, StoreError,
+        StoreErrorKind, TokenRecord,
     },
     token::{IssuedToken, SealedToken},
 };
@@ -122,7 +122,7 @@ struct Inner {
     prefix: String,
     connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
     scripts: Scripts,
-    watching: Mutex<Watching>,
+    observers: Observers,
     /// Where the feed runs: `watch` may be called outside of a runtime.
     runtime: Handle,
 }
@@ -131,12 +131,6 @@ struct Scripts {
     list: Script,
     swap: Script,
     touch: Script,
-}
-
-#[derive(Default)]
-struct Watching {
-    observers: Vec<ChangeObserver>,
-    feed_runs: bool,
 }
 
 /// Why a Redis is no store.
@@ -175,7 +169,7 @@ impl RedisStore {
                 swap: Script::new(SWAP),
                 touch: Script::new(TOUCH),
             },
-            watching: Mutex::default(),
+            observers: Observers::new(),
             runtime: Handle::current(),
         };
         inner.connection().await?;
@@ -226,6 +220,7 @@ impl TokenStore for RedisStore {
             Ok(_) => {
                 // Before the write is acknowledged, so that this process need not wait for the feed.
                 self.inner
+                    .observers
                     .report(|observer| observer.changed(key, next.generation));
                 Ok(())
             }
@@ -233,7 +228,7 @@ impl TokenStore for RedisStore {
                 self.inner.forget_connection(&error).await;
                 let error = perhaps_written(error);
                 if error.kind() == StoreErrorKind::Ambiguous {
-                    self.inner.report(ChangeObserver::resync);
+                    self.inner.observers.report(ChangeObserver::resync);
                 }
                 Err(error)
             }
@@ -275,9 +270,7 @@ impl TokenStore for RedisStore {
     }
 
     fn watch(&self, observer: ChangeObserver) -> Freshness {
-        let mut watching = locked(&self.inner.watching);
-        watching.observers.push(observer);
-        if !std::mem::replace(&mut watching.feed_runs, true) {
+        if self.inner.observers.add(observer) {
             let feed = feed(Arc::downgrade(&self.inner));
             self.inner.runtime.spawn(feed);
         }
@@ -366,27 +359,13 @@ impl Inner {
         }
         Ok(lacking)
     }
-
-    fn report(&self, report: impl Fn(&ChangeObserver)) {
-        // Reported without the lock, since an observer wakes tasks.
-        let observers = locked(&self.watching).observers.clone();
-        observers.iter().for_each(report);
-    }
-
-    /// Returns those who still listen; if there is none, the feed has to end.
-    fn observers_for_feed(&self) -> Option<Vec<ChangeObserver>> {
-        let mut watching = locked(&self.watching);
-        watching.observers.retain(|observer| !observer.is_closed());
-        watching.feed_runs = !watching.observers.is_empty();
-        watching.feed_runs.then(|| watching.observers.clone())
-    }
 }
 
 /// Tells the observers what other processes have written, until nobody listens.
 async fn feed(store: Weak<Inner>) {
     let mut position = None;
     while let Some(inner) = store.upgrade() {
-        let Some(observers) = inner.observers_for_feed() else {
+        let Some(observers) = inner.observers.for_feed() else {
             return;
         };
         // Read before Redis is asked: what is acknowledged later may not be in the answer.
@@ -597,11 +576,6 @@ fn perhaps_written(error: RedisError) -> StoreError {
 
 fn corrupt(what: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
     StoreError::with_source(StoreErrorKind::Corrupt, what)
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds the lock half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Display for OpenError {

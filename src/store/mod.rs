@@ -27,7 +27,7 @@
 //!    [`confirmed`](ChangeObserver::confirmed) with the moment *before* it asked; whatever it cannot account for (a gap,
 //!    a connection that broke, a position that is gone) is a [`resync`](ChangeObserver::resync) before that. If it
 //!    cannot ask, it confirms nothing, and checks read through once the lease has run out. A fifth of
-//!    the lease is a good pause. A rotation waits for a lease that is shared, so it should be short; or the
+//!    the lease is a good pause; [`Observers`] keeps whom to tell, and says when the task has to begin and to end. A rotation waits for a lease that is shared, so it should be short; or the
 //!    processes tell each other how far they have read, and [`acknowledged`](TokenStore::acknowledged) says so.
 //! 4. Run the suite, `conformance` (feature `test-util`), on it: `run`, and `run_shared` if two processes may use it at once.
 //!    It proves what can be seen from outside; that a write is durable it cannot see.
@@ -50,9 +50,11 @@ pub mod conformance;
 mod erased;
 pub mod journal;
 mod memory;
+mod observers;
 
 pub(crate) use erased::ErasedStore;
 pub use memory::MemoryStore;
+pub use observers::Observers;
 
 /// Keeps the slots of workspaces.
 ///

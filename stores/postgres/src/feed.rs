@@ -29,14 +29,13 @@ use tokio_postgres::{
 use tower_workspace_token::{
     clock::{Clock, Moment},
     id::{Generation, SlotKey},
-    store::ChangeObserver,
+    store::{ChangeObserver, Observers},
 };
 
 use crate::{
     connector::{Connector, Line},
     error::Failure,
     nodes::{self, BEAT, Janitor},
-    observers::{Observers, report},
     queries::{Change, numbered, parsed, read},
     session,
 };
@@ -283,7 +282,7 @@ impl FeedTask {
             self.catch_up(session, &observers).await?;
         }
         for observer in &observers {
-            report(observer, &seen.changes);
+            seen.changes.iter().for_each(|change| change.tell(observer));
             observer.confirmed(as_of);
         }
         match &mut session.position {
@@ -329,7 +328,7 @@ impl FeedTask {
             }
             let reached = self.within(reached(session, slots)).await?;
             for observer in observers {
-                report(observer, &reached);
+                reached.iter().for_each(|change| change.tell(observer));
             }
         }
         Ok(())
@@ -377,7 +376,7 @@ impl FeedTask {
     /// Takes this node out of the table, when nobody trusts what it has confirmed. Best effort: others do it otherwise.
     async fn leave(&self, session: &Session) {
         if self.place.observers.are_there() {
-            self.place.observers.resync();
+            self.place.observers.report(ChangeObserver::resync);
             sleep(self.place.lease).await;
         }
         let left = nodes::leave(&session.line.client, &self.place.node);

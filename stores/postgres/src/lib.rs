@@ -99,7 +99,6 @@ mod feed;
 mod guard;
 mod import;
 mod nodes;
-mod observers;
 mod options;
 mod pool;
 mod queries;

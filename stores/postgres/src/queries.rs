@@ -7,7 +7,7 @@ use tower_workspace_token::{
     cipher::envelope::Header,
     clock::Timestamp,
     id::{Generation, KeyId, Revision, SlotKey, WorkspaceId},
-    store::{HistoryEvent, HistoryEventKind, TokenRecord},
+    store::{ChangeObserver, HistoryEvent, HistoryEventKind, TokenRecord},
     token::SealedToken,
 };
 
@@ -18,6 +18,12 @@ use crate::{error::Failure, pool::Connections, schema};
 pub(crate) struct Change {
     pub(crate) key: SlotKey,
     pub(crate) generation: Generation,
+}
+
+impl Change {
+    pub(crate) fn tell(&self, observer: &ChangeObserver) {
+        observer.changed(&self.key, self.generation);
+    }
 }
 
 pub(crate) async fn find(

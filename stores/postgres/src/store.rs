@@ -10,8 +10,8 @@ use tower_workspace_token::{
     clock::Timestamp,
     id::{Generation, KeyId, Revision, SlotKey, WorkspaceId},
     store::{
-        ChangeObserver, Freshness, HistoryEvent, StoreError, StoreErrorKind, TokenRecord,
-        TokenStore, journal::SlotReached,
+        ChangeObserver, Freshness, HistoryEvent, Observers, StoreError, StoreErrorKind,
+        TokenRecord, TokenStore, journal::SlotReached,
     },
 };
 
@@ -23,10 +23,9 @@ use crate::{
     feed::{Feed, Place},
     import::{self, Imported},
     nodes::{self, Node},
-    observers::Observers,
     options::Options,
     pool::Connections,
-    queries::{self, Change, Terms},
+    queries::{self, Terms},
     rows::{self, LiveSlot},
     schema::{self, Database},
     session,
@@ -166,7 +165,9 @@ impl PostgresStore {
         let place = self.place();
         let importing = import::import(&self.inner.connections, &place.channel, rows);
         let (imported, changes) = importing.await?;
-        self.inner.observers.changed(&changes);
+        self.inner
+            .observers
+            .report(|observer| changes.iter().for_each(|change| change.tell(observer)));
         Ok(imported)
     }
 
@@ -237,10 +238,9 @@ impl TokenStore for PostgresStore {
         if !swapped.map_err(Failure::of_write)? {
             return Err(StoreError::new(StoreErrorKind::Conflict));
         }
-        self.inner.observers.changed(&[Change {
-            key: *key,
-            generation: next.generation,
-        }]);
+        self.inner
+            .observers
+            .report(|observer| observer.changed(key, next.generation));
         Ok(())
     }
 
@@ -273,11 +273,9 @@ impl TokenStore for PostgresStore {
     async fn acknowledged(&self, key: &SlotKey, generation: Generation) {
         // Another authority in this process, where the write was one whose answer was lost: nobody has told it, and
         // this node does not wait for itself.
-        let change = Change {
-            key: *key,
-            generation,
-        };
-        self.inner.observers.changed(&[change]);
+        self.inner
+            .observers
+            .report(|observer| observer.changed(key, generation));
         self.inner.acknowledgements.of(key, generation).await;
     }
 }

@@ -14,12 +14,14 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tower_workspace_token::{clock::Clock, store::ChangeObserver};
+use tower_workspace_token::{
+    clock::Clock,
+    store::{ChangeObserver, Observers},
+};
 
 use crate::{
     connection::{self, PATIENCE},
     file::DatabaseFile,
-    observers::{Observers, report},
     queries::{self, Change},
     thread,
 };
@@ -146,7 +148,7 @@ impl FeedThread {
         };
         for observer in observers {
             match &news {
-                News::Changes(changes) => report(observer, changes),
+                News::Changes(changes) => changes.iter().for_each(|change| change.tell(observer)),
                 News::Unknown => observer.resync(),
             }
             observer.confirmed(as_of);

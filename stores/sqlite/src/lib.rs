@@ -94,7 +94,6 @@ mod file;
 mod guard;
 mod lookups;
 mod merge;
-mod observers;
 mod options;
 mod queries;
 mod readers;

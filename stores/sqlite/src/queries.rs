@@ -7,7 +7,7 @@ use tower_workspace_token::{
     cipher::envelope::Header,
     clock::Timestamp,
     id::{Generation, KeyId, Revision, SlotKey, WorkspaceId},
-    store::{HistoryEvent, HistoryEventKind, TokenRecord},
+    store::{ChangeObserver, HistoryEvent, HistoryEventKind, TokenRecord},
     token::SealedToken,
 };
 
@@ -43,6 +43,12 @@ pub(crate) enum Swapped {
 pub(crate) struct Change {
     pub(crate) key: SlotKey,
     pub(crate) generation: Generation,
+}
+
+impl Change {
+    pub(crate) fn tell(&self, observer: &ChangeObserver) {
+        observer.changed(&self.key, self.generation);
+    }
 }
 
 pub(crate) fn find(

@@ -9,7 +9,9 @@ use rusqlite::Connection;
 use tower_workspace_token::{
     clock::Timestamp,
     id::{KeyId, Revision, SlotKey, WorkspaceId},
-    store::{ChangeObserver, Freshness, HistoryEvent, StoreError, TokenRecord, TokenStore},
+    store::{
+        ChangeObserver, Freshness, HistoryEvent, Observers, StoreError, TokenRecord, TokenStore,
+    },
 };
 
 use crate::{
@@ -18,7 +20,6 @@ use crate::{
     feed::{Feed, LEASE},
     file::DatabaseFile,
     lookups::Lookups,
-    observers::Observers,
     options::Options,
     queries::{self, LiveSlot, Swap},
     readers::Readers,

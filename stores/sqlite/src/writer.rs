@@ -10,13 +10,12 @@ use tokio::sync::oneshot;
 use tower_workspace_token::{
     clock::Timestamp,
     id::SlotKey,
-    store::{StoreError, StoreErrorKind},
+    store::{ChangeObserver, Observers, StoreError, StoreErrorKind},
 };
 
 use crate::{
     error::{before_commit, file_is_gone, in_commit},
     file::DatabaseFile,
-    observers::Observers,
     queries::{self, Change, Swap, Swapped},
     thread,
 };
@@ -173,7 +172,8 @@ impl WriterThread {
             (*outcome == Swapped::Written).then_some(change)
         });
         let written: Vec<Change> = written.collect();
-        self.observers.changed(&written);
+        self.observers
+            .report(|observer| written.iter().for_each(|change| change.tell(observer)));
         for (job, outcome) in batch.into_iter().zip(outcomes) {
             answer(
                 job,
@@ -188,7 +188,7 @@ impl WriterThread {
     fn refuse(&self, mut batch: Vec<Job>, error: StoreError) {
         let kind = error.kind();
         if kind == StoreErrorKind::Ambiguous {
-            self.observers.resync();
+            self.observers.report(ChangeObserver::resync);
         }
         // The cause can't be cloned: the last job gets it, the others its kind.
         if let Some(last) = batch.pop() {
