@@ -393,7 +393,7 @@ impl<'a> Lines<'a> {
     /// Returns what was given first: on the command line or in a variable, then in the file.
     fn pick<T>(&mut self, name: &str, first: Option<T>, file: Option<T>) -> Option<T> {
         self.origin = match (&first, &file) {
-            (Some(_), _) if self.given.0.contains(name) => Origin::CommandLine,
+            (Some(_), _) if self.given.has(name) => Origin::CommandLine,
             (Some(_), _) => Origin::Variable,
             (None, Some(_)) => Origin::File,
             (None, None) => Origin::Default,
@@ -548,6 +548,11 @@ impl Given {
             level = matches.subcommand().map(|(_, below)| below);
         }
         Self(given)
+    }
+
+    /// Returns whether an option stands on the command line.
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.0.contains(option)
     }
 }
 

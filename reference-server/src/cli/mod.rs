@@ -24,6 +24,7 @@ use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, error::Erro
 
 use crate::{
     config::{self, Given, GlobalOptions, ServerOptions, Settings},
+    db::DatabasePlace,
     error::AppError,
     hardening, logging, serve,
 };
@@ -64,6 +65,7 @@ fn parse() -> Result<CommandLine, clap::Error> {
 
 fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
     let CommandLine { global, command } = command_line;
+    warn_of_password(&global.given, &command, output);
     match command {
         Command::Serve(server) => serve(&global, server),
         Command::Workspace(command) => ask(&global, output, command),
@@ -82,6 +84,25 @@ fn run(command_line: CommandLine, output: Output) -> Result<(), AppError> {
         Command::Doctor(options) => doctor::doctor(&global, output, options),
         Command::Scan(options) => scan::scan(&global, output, options),
         Command::Bench(command) => bench::bench(&global, output, command),
+    }
+}
+
+/// Says so where a password was given as an argument, and goes on: it works, and has been seen already.
+fn warn_of_password(given: &Given, command: &Command, output: Output) {
+    let (option, url, better) = match command {
+        Command::Serve(server) => (
+            "database",
+            &server.database,
+            "--database-file or WST_DATABASE",
+        ),
+        Command::Migrate(migrate) => ("to", &migrate.to, "--to-file or WST_MIGRATE_TO"),
+        _ => return,
+    };
+    let holds_password = url.as_ref().is_some_and(DatabasePlace::holds_password);
+    if given.has(option) && holds_password {
+        output.advice(&format!(
+            "warning: everybody on this machine can read the password in --{option}, in the list of processes: change it, and use {better}"
+        ));
     }
 }
 

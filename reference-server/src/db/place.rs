@@ -82,6 +82,12 @@ impl DatabasePlace {
         ))
     }
 
+    /// Returns whether `text` is the URL of a PostgreSQL database with a password in it.
+    pub(crate) fn holds_password(text: &SecretString) -> bool {
+        let config = text.expose_secret().parse::<tokio_postgres::Config>();
+        config.is_ok_and(|config| config.get_password().is_some())
+    }
+
     /// Looks for the database; PostgreSQL's is connected to, and its tables are brought up to date.
     pub(crate) async fn find(&self, data_dir: &DataDir) -> anyhow::Result<Opening> {
         match self {

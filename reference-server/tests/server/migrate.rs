@@ -608,3 +608,25 @@ fn a_password_is_read_from_a_private_file_and_never_shown() {
     let (code, _) = Home::new().failure(&["migrate"]);
     assert_eq!(code, 2);
 }
+
+#[test]
+fn a_password_that_is_an_argument_is_warned_of_and_not_shown() {
+    // Neither gets as far as the database: there is no data directory, and nobody listens at port 1.
+    let url = "postgres://wst:dont-show-me@127.0.0.1:1/wst";
+    let is_warned = |done: &Done| {
+        assert!(!format!("{done:?}").contains("dont-show-me"), "{done:?}");
+        done.stderr.contains("change it, and use --")
+    };
+    let given = ["migrate", "--to", url];
+    assert!(is_warned(&Home::new().run(&given)));
+    assert!(is_warned(
+        &Home::new().serve_in_vain_alone(&["--database", url])
+    ));
+    let unasked = url.replace(":dont-show-me", "");
+    let given = ["migrate", "--to", &unasked];
+    assert!(!is_warned(&Home::new().run(&given)));
+    let home = Home::new().with_variable("WST_MIGRATE_TO", url);
+    assert!(!is_warned(&home.run(&["migrate"])));
+    let home = Home::new().with_variable("WST_DATABASE", url);
+    assert!(!is_warned(&home.serve_in_vain_alone(&[])));
+}
