@@ -11,6 +11,7 @@ use crate::{
     audit::{self, Note},
     caller::Caller,
     error::{AppError, ErrorCode},
+    nodes::presence,
 };
 
 /// Ends the connection of that id. Its token stays as it is, so that its client may come back.
@@ -39,7 +40,7 @@ impl Action for ConnectionEnd {
 
     async fn run(self, app: &App, caller: &Caller) -> Result<ConnectionEnded, AppError> {
         let id = workspace_ref::find(app, &self.workspace).await?.id;
-        match app.activity().end(&id, &self.connection) {
+        match presence::end(app, &id, &self.connection).await? {
             End::Ended(seen) => {
                 tracing::info!(workspace = %id, connection = seen.id, "connection ended");
                 // Kept here, since only now it is known whose it was.
@@ -54,6 +55,10 @@ impl Action for ConnectionEnd {
             End::NoSession => Err(AppError::new(
                 ErrorCode::Conflict,
                 "this client has no session that could be ended: to lock it out, regenerate its token",
+            )),
+            End::NoAnswer => Err(AppError::new(
+                ErrorCode::Unavailable,
+                "the server that this client is connected to has not ended it in time: look whether it is still there, and try again",
             )),
             End::NotThere => Err(AppError::new(
                 ErrorCode::NotFound,

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Action, workspace_ref};
-use crate::{activity::Seen, app::App, caller::Caller, error::AppError, time};
+use crate::{activity::Seen, app::App, caller::Caller, error::AppError, nodes::presence, time};
 
 /// Lists the connections of a workspace, idle sessions included, oldest first.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -63,7 +63,7 @@ impl Action for ConnectionList {
 
     async fn run(self, app: &App, _caller: &Caller) -> Result<ConnectionLines, AppError> {
         let id = workspace_ref::find(app, &self.workspace).await?.id;
-        let connections = app.activity().connections(&id);
+        let connections = presence::connections(app, &id).await?;
         Ok(ConnectionLines {
             connections: connections.iter().map(ConnectionLine::of).collect(),
         })

@@ -14,6 +14,7 @@ use crate::{
     app::App,
     caller::Caller,
     error::{AppError, ErrorCode},
+    nodes::presence,
     time,
 };
 
@@ -87,9 +88,7 @@ impl Action for TokenClients {
             .database()
             .read(move |snapshot| store::clients(snapshot, &workspace))
             .await?;
-        let live = app
-            .activity()
-            .connections_of(&SlotKey::new(workspace, name));
+        let live = presence::connections_of(app, &SlotKey::new(workspace, name)).await?;
         let of_slot = known.iter().filter(|client| client.slot == name.as_str());
         let is_back = |client: &KnownClient| {
             client.generation == generation && since.is_none_or(|since| client.last_at >= since)

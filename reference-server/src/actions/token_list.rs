@@ -14,6 +14,7 @@ use crate::{
     app::App,
     caller::Caller,
     error::AppError,
+    nodes::presence,
     time,
 };
 
@@ -91,7 +92,7 @@ impl Action for TokenList {
             .database()
             .read(move |snapshot| store::last_uses(snapshot, &id))
             .await?;
-        let there = app.activity().connections(&id);
+        let there = presence::connections(app, &id).await?;
         let mut lines = Vec::with_capacity(tokens.len());
         for token in &tokens {
             let last_uses = last_uses.get(token.name.as_str());

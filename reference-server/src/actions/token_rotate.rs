@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     app::App, audit::Note, caller::Caller, error::AppError, lifecycle, live::Topic,
-    people::sightings,
+    nodes::presence, people::sightings,
 };
 
 /// Replaces the live token `name` of a workspace by its next generation.
@@ -68,7 +68,7 @@ impl Action for TokenRotate {
         let name = parse_name(&self.name)?;
         let id = workspace_ref::find_active(app, &self.workspace).await?.id;
         let key = SlotKey::new(id, name);
-        let connected = app.activity().connections_of(&key);
+        let connected = presence::connections_before_the_end(app, &key).await;
         let counted = Counted::of(app, &id, &name).await?;
         let authority = app.authority_of(caller, self.reason);
         let rotating = async {

@@ -11,6 +11,7 @@ use crate::{
     app::App,
     caller::Caller,
     error::AppError,
+    nodes::presence,
     people::transfers,
     tasks::{WorkspaceInfo, needs_counts},
     time, workspaces,
@@ -72,7 +73,7 @@ impl Action for WorkspaceList {
             .await?;
         let counts: HashMap<String, u64> = counts.into_iter().collect();
         let mut offers: HashMap<String, String> = offers.into_iter().collect();
-        let connections = app.activity().counts();
+        let connections = presence::counts(app).await?;
         let line = |workspace: WorkspaceInfo| WorkspaceLine {
             offered_by: offers.remove(workspace.id.as_str()),
             connections: connections.get(&workspace.id).copied().unwrap_or(0),

@@ -3,11 +3,13 @@
 //! These are words of strangers, and some put their token wherever a text fits: what could be a piece of
 //! one is not kept, and nothing turns the direction of writing.
 
+use serde::{Deserialize, Serialize};
+
 use crate::text;
 use http::{HeaderMap, HeaderValue, header::USER_AGENT};
 
 /// Name and version of a client. Both may be empty: it did not say.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Client {
     /// As the client itself writes it, as in `claude-code`.
     pub(crate) name: String,

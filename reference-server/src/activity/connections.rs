@@ -16,6 +16,7 @@ use std::{
     },
 };
 
+use serde::{Deserialize, Serialize};
 use tower_workspace_token::{
     authority::Lease,
     id::{SlotKey, WorkspaceId},
@@ -71,9 +72,10 @@ pub(super) struct Identity {
 }
 
 /// How a connection was at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Seen {
     pub(crate) id: String,
+    #[serde(with = "slot_key")]
     pub(crate) key: SlotKey,
     pub(crate) token_id: String,
     pub(crate) generation: u64,
@@ -285,7 +287,7 @@ impl Connection {
         self.is_changed.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         Seen {
             id: self.id.clone(),
             key: *self.lease.key(),
@@ -321,6 +323,23 @@ impl Seen {
     /// Says it in words, as in `Claude Code 2.1.330 at 10.0.0.5`.
     pub(crate) fn words(&self) -> String {
         place(self.client.words(), self.address)
+    }
+}
+
+/// A slot as the pair of its names.
+mod slot_key {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+    use tower_workspace_token::id::SlotKey;
+
+    pub(super) fn serialize<S: Serializer>(key: &SlotKey, to: S) -> Result<S::Ok, S::Error> {
+        (key.workspace.as_str(), key.name.as_str()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SlotKey, D::Error> {
+        let (workspace, name) = <(String, String)>::deserialize(from)?;
+        let workspace = workspace.parse().map_err(D::Error::custom)?;
+        let name = name.parse().map_err(D::Error::custom)?;
+        Ok(SlotKey::new(workspace, name))
     }
 }
 

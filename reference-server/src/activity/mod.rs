@@ -41,6 +41,7 @@ use crate::{
     app::App,
     db::{Database, DatabaseError, ids::random_id},
     live::{Live, Topic},
+    nodes::presence::Presence,
     time,
 };
 use connections::{Connection, Connections, Identity, place};
@@ -79,6 +80,8 @@ pub(crate) enum End {
     NoSession,
     /// There is no such connection.
     NotThere,
+    /// Another server has it, and did not end it in time.
+    NoAnswer,
 }
 
 /// Keeps the tables and the pages up to date, until it is dropped.
@@ -112,6 +115,14 @@ impl Activity {
             .collect();
         seen.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
         seen
+    }
+
+    /// Returns all connections.
+    pub(crate) fn all(&self) -> Vec<Seen> {
+        let now = time::now();
+        let connections = self.table();
+        let there = connections.all().filter(|it| it.is_there(now));
+        there.map(|connection| connection.seen()).collect()
     }
 
     /// Returns the connections of one slot, idle sessions included: whom its rotation cuts off.
@@ -209,10 +220,12 @@ impl Activity {
     /// Begins to keep the tables and the pages up to date.
     pub(crate) fn keep(app: &App) -> Keeper {
         let (activity, database) = (app.activity().clone(), app.database().clone());
+        let (nodes, mut presence) = (app.nodes().clone(), Presence::default());
         let keeping = tokio::spawn(async move {
             for round in 1_u32.. {
                 tokio::time::sleep(TICK).await;
                 activity.tick();
+                presence.keep_up(&activity, &nodes, &database).await;
                 let is_due = round.is_multiple_of(TICKS_PER_FLUSH)
                     || !lock(&activity.shared.trail).is_empty();
                 if is_due {
@@ -542,5 +555,7 @@ const PIECE: usize = 100;
 /// How many uses of connections that are gone wait to be saved.
 const MAX_DEPARTED: usize = 1024;
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

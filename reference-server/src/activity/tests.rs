@@ -1,13 +1,8 @@
 //! Activity through its own API, over a real database file.
 
-use axum::body::Body;
-use http::{HeaderValue, Request, Response};
-use std::convert::Infallible;
-use tower::{Layer as _, ServiceExt as _};
 use tower_workspace_token::{
     TokenName,
     authority::{Keys, TokenAuthority, VerifiedToken},
-    session::SessionLayer,
     token::PresentedToken,
 };
 use tower_workspace_token_mcp::RequestKind;
@@ -15,11 +10,12 @@ use tower_workspace_token_mcp::RequestKind;
 use super::{
     hours::Counted,
     store::{HOURS, KnownClient, MILLIS_PER_HOUR, RejectedUse},
+    testing::address,
     trail::Times,
     *,
 };
 use crate::{
-    db::{Store, testing},
+    db::{self, Store},
     live::Heard,
     workspaces,
 };
@@ -60,14 +56,14 @@ impl Fixture {
     /// With the workspace `acme`, and no other.
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let opened = testing::open(directory.path()).await;
+        let opened = db::testing::open(directory.path()).await;
         Self::with(directory, opened).await
     }
 
     /// The same in a file, for what is done to one.
     async fn in_file() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let opened = testing::open_file(directory.path()).await;
+        let opened = db::testing::open_file(directory.path()).await;
         Self::with(directory, opened).await
     }
 
@@ -100,39 +96,7 @@ impl Fixture {
 
     /// The connection of a client that has opened a session.
     async fn session(&self) -> Arc<Connection> {
-        let answer = |request: Request<Body>| async move {
-            let mut response = Response::new(Body::empty());
-            let inner_id = HeaderValue::from_static("inner");
-            response.headers_mut().insert(SESSION_ID, inner_id);
-            if let Some(handle) = request.extensions().get::<SessionHandle>() {
-                response.extensions_mut().insert(handle.clone());
-            }
-            Ok::<_, Infallible>(response)
-        };
-        let layer = SessionLayer::new(self.authority.clone());
-        let service = layer.layer(tower::service_fn(answer));
-        let (verified, mut id) = (self.verified().await, None);
-        let lease = verified.lease().clone();
-        let mut handle = None;
-        for _ in 0..2 {
-            let mut request = Request::post("/mcp").body(Body::empty()).unwrap();
-            request.extensions_mut().insert(verified.clone());
-            if let Some(id) = id {
-                request.headers_mut().insert(SESSION_ID, id);
-            }
-            let response = service.clone().oneshot(request).await.unwrap();
-            id = response.headers().get(SESSION_ID).cloned();
-            handle = response.extensions().get::<SessionHandle>().cloned();
-        }
-        let identity = Identity {
-            counter: self.activity.counter(lease.workspace()),
-            lease,
-            session: Some(handle.unwrap()),
-            client: Client::new("mine", "1"),
-            agent: Client::default(),
-            address: Some(address(1)),
-        };
-        self.activity.add(self.activity.table(), identity).unwrap()
+        testing::session(&self.activity, &self.authority, self.verified().await).await
     }
 
     fn modern(&self, lease: &Lease, client: &str, address: IpAddr) -> Option<Arc<Connection>> {
@@ -171,10 +135,6 @@ fn acme() -> WorkspaceId {
 
 fn slot() -> SlotKey {
     SlotKey::new(acme(), TokenName::primary())
-}
-
-fn address(number: u32) -> IpAddr {
-    IpAddr::from(number.to_be_bytes())
 }
 
 fn used(client: &str, place: u32, at: i64) -> Use {
@@ -706,5 +666,3 @@ async fn hours_are_added_up_and_old_ones_deleted() {
     assert_eq!((calls[0], calls[1], calls[46], calls[47]), (1, 0, 2, 7));
     assert_eq!(hours[47].rejections, 2);
 }
-
-const SESSION_ID: &str = "mcp-session-id";

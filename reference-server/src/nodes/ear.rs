@@ -9,7 +9,10 @@ use tower_workspace_token::{
 };
 use tower_workspace_token_postgres::deadpool_postgres::Pool;
 
-use super::outbox::{Reader, Said, Told};
+use super::{
+    outbox::{Reader, Said, Told},
+    presence,
+};
 use crate::{
     app::App,
     db::DatabaseError,
@@ -97,10 +100,14 @@ async fn hear_all(app: &App, pool: &Pool) -> Result<Infallible, Silence> {
     }
 }
 
-/// Closes what sessions of nodes wait for that are gone: beside the ear, since there may be many.
+/// Closes what sessions of nodes wait for that are gone, and forgets who was connected there: beside the ear, since there may be many.
 async fn bury(app: App) {
     if let Err(error) = app.tasks().close_sessions_of_the_dead().await {
         tracing::warn!("the requests of sessions that are gone stay open for a while: {error}");
+    }
+    if let Err(error) = presence::sweep(&app).await {
+        let error = error.for_operator();
+        tracing::warn!("who was connected to nodes that are gone is not forgotten yet: {error}");
     }
 }
 
@@ -121,6 +128,9 @@ async fn hear(app: &App, said: Said) -> Result<(), Silence> {
             let legacy = app.database().read(workspaces::legacy).await?;
             app.protocols()
                 .set(&workspace, protocol(&workspace, &legacy));
+        }
+        (Some(workspace), Announcement::EndConnection(id)) => {
+            app.activity().end(&workspace, id);
         }
         (_, Announcement::Keys) => check_keys(app).await?,
         _ => {}

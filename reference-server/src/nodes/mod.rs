@@ -7,6 +7,7 @@
 
 mod ear;
 mod outbox;
+pub(crate) mod presence;
 #[cfg(test)]
 mod tests;
 mod voice;

@@ -4,10 +4,15 @@ use std::{fs, time::Duration};
 
 use serde_json::{from_value, json};
 use tokio::{task::JoinSet, time::timeout};
-use tower_workspace_token::{authority::Lease, id::WorkspaceId, token::PresentedToken};
+use tower_workspace_token::{
+    authority::{Lease, VerifiedToken},
+    id::WorkspaceId,
+    token::PresentedToken,
+};
 
 use crate::{
-    actions::{TaskAdd, WorkspaceCreate, WorkspaceUpdate},
+    actions::{ConnectionEnd, ConnectionList, TaskAdd, WorkspaceCreate, WorkspaceUpdate},
+    activity::{self, Activity, End},
     addresses::{Addresses, DEFAULT_LISTEN},
     app::App,
     at_rest::AtRest,
@@ -19,6 +24,7 @@ use crate::{
     nodes::{
         self,
         outbox::{Reader, Told},
+        presence,
     },
     tasks::{Actor, Answer, ApprovalState, Author, Event, Protocol, Tasks, Who},
 };
@@ -94,6 +100,12 @@ impl Pair {
 
     /// Makes a workspace here, and returns the lease of its token there.
     async fn workspace(&self) -> (WorkspaceId, Lease) {
+        let (id, verified) = self.verified().await;
+        (id, verified.lease().clone())
+    }
+
+    /// Makes a workspace here, whose token is used there.
+    async fn verified(&self) -> (WorkspaceId, VerifiedToken) {
         let create = WorkspaceCreate {
             name: "acme".to_owned(),
             id: None,
@@ -106,7 +118,7 @@ impl Pair {
         let id: WorkspaceId = made.workspace.id.parse().unwrap();
         let presented = PresentedToken::new(made.secret.expose_secret().as_bytes());
         let verified = self.there.authority().verify(&id, presented).await.unwrap();
-        (id, verified.lease().clone())
+        (id, verified)
     }
 }
 
@@ -327,6 +339,139 @@ async fn what_a_session_of_a_dead_node_waits_for_is_closed() {
         .answer(person(id), &asked, Answer::Allow)
         .await;
     assert!(answered.is_err(), "there is nobody to answer to");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_connected_there_is_shown_here_and_can_be_ended() {
+    let Some(pair) = Pair::start().await else {
+        return;
+    };
+    let (here, there) = (&pair.here, &pair.there);
+    let (id, verified) = pair.verified().await;
+    let key = *verified.lease().key();
+    let _keepers = [here, there].map(Activity::keep);
+    let mut page = here.live().listen(None);
+    let modern = activity::testing::modern(there.activity(), verified.lease());
+    let session = activity::testing::session(there.activity(), there.authority(), verified);
+    let session = session.await.seen();
+    let told = async {
+        loop {
+            if let Heard::Change(_, change) = page.next().await
+                && change.topic == Topic::Connections
+                && presence::connections(here, &id).await.unwrap().len() == 2
+            {
+                break;
+            }
+        }
+    };
+    timeout(LONG, told).await.unwrap();
+    let seen = presence::connections_before_the_end(here, &key).await;
+    let shown = seen.iter().find(|seen| seen.id == session.id).unwrap();
+    assert_eq!(
+        (shown.words(), shown.key, shown.is_session),
+        (session.words(), key, true)
+    );
+    assert_eq!(presence::counts(here).await.unwrap()[&id], 2);
+    assert_eq!(presence::counts(there).await.unwrap()[&id], 2);
+    // Of no other workspace.
+    let other: WorkspaceId = "another".parse().unwrap();
+    assert!(
+        presence::connections(here, &other)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let end =
+        async |workspace: &WorkspaceId, id: &str| presence::end(here, workspace, id).await.unwrap();
+    assert!(matches!(end(&other, &session.id).await, End::NotThere));
+    assert!(matches!(end(&id, "nobody").await, End::NotThere));
+    assert!(matches!(end(&id, &modern.seen().id).await, End::NoSession));
+    let ended = here.perform(
+        ConnectionEnd {
+            workspace: id.to_string(),
+            connection: session.id.clone(),
+        },
+        &Caller::CommandLine,
+    );
+    assert_eq!(ended.await.unwrap().connection.id, session.id);
+    assert!(
+        there
+            .activity()
+            .all()
+            .iter()
+            .all(|seen| seen.id != session.id)
+    );
+    let list = ConnectionList {
+        workspace: id.to_string(),
+    };
+    let left = here.perform(list, &Caller::CommandLine).await.unwrap();
+    let left: Vec<_> = left
+        .connections
+        .iter()
+        .map(|line| &*line.client_name)
+        .collect();
+    assert_eq!(left, ["modern"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_does_not_answer_has_ended_nothing() {
+    let Some(mut pair) = Pair::start().await else {
+        return;
+    };
+    let (id, verified) = pair.verified().await;
+    let there = pair.there.clone();
+    let session = activity::testing::session(there.activity(), there.authority(), verified);
+    let session = session.await.seen();
+    let mut presence = presence::Presence::default();
+    presence
+        .keep_up(there.activity(), there.nodes(), there.database())
+        .await;
+    pair.fall_silent().await;
+    let ended = presence::end(&pair.here, &id, &session.id).await.unwrap();
+    assert!(matches!(ended, End::NoAnswer), "{ended:?}");
+    assert_eq!(there.activity().all().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_connected_to_a_node_that_is_gone_is_not_shown_and_is_forgotten() {
+    let Some(pair) = Pair::start().await else {
+        return;
+    };
+    let (here, there) = (&pair.here, &pair.there);
+    let (id, verified) = pair.verified().await;
+    activity::testing::modern(there.activity(), verified.lease());
+    let mut presence = presence::Presence::default();
+    let mut keep_up = async || {
+        let (activity, nodes) = (there.activity(), there.nodes());
+        presence.keep_up(activity, nodes, there.database()).await;
+    };
+    keep_up().await;
+    let nodes = async || {
+        let read = |snapshot: &crate::db::Transaction<'_>| {
+            let mut statement = snapshot.prepare_cached("SELECT node FROM presence")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            rows.collect::<Result<Vec<String>, crate::db::DatabaseError>>()
+        };
+        here.database().read(read).await.unwrap()
+    };
+    let run = async |sql: &'static str| {
+        let work = move |transaction: &crate::db::Transaction<'_>| transaction.execute_batch(sql);
+        here.database().write(work).await.unwrap();
+    };
+    assert_eq!(nodes().await, [there.nodes().name()]);
+    presence::sweep(here).await.unwrap();
+    assert_eq!(nodes().await, [there.nodes().name()], "it is alive");
+    assert_eq!(presence::connections(here, &id).await.unwrap().len(), 1);
+    run("UPDATE presence SET node = 'gone'").await;
+    assert!(presence::connections(here, &id).await.unwrap().is_empty());
+    assert!(presence::counts(here).await.unwrap().is_empty());
+    presence::sweep(here).await.unwrap();
+    assert!(nodes().await.is_empty());
+    // A row that was lost comes back within a minute.
+    for _ in 0..60 {
+        keep_up().await;
+    }
+    assert_eq!(nodes().await, [there.nodes().name()]);
 }
 
 async fn ask(

@@ -46,6 +46,8 @@ pub(crate) enum Announcement {
         session: SessionKey,
         verdict: Verdict,
     },
+    /// To the server that has the connection of this id: its session is to end.
+    EndConnection(String),
 }
 
 /// What a subscriber holds.
@@ -125,7 +127,7 @@ impl Hub {
     pub(super) fn publish(&self, workspace: Option<&WorkspaceId>, announcement: Announcement) {
         match announcement {
             // Whoever changes them has them.
-            Announcement::Keys => {}
+            Announcement::Keys | Announcement::EndConnection(_) => {}
             Announcement::Topic(topic) => self.tell_pages(workspace, topic),
             Announcement::Verdict { session, verdict } => self.sessions.send(&session, verdict),
             Announcement::Event(event) => {

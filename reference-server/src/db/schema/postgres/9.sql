@@ -10,3 +10,14 @@ CREATE UNLOGGED TABLE announcements (
 );
 CREATE INDEX announcements_by_transaction ON announcements (written_in);
 CREATE INDEX announcements_by_time ON announcements (at);
+
+-- Who is connected to which server. A row counts as long as its server is alive; each writes its own again and again.
+CREATE UNLOGGED TABLE presence (
+    node       TEXT COLLATE "C" NOT NULL,
+    connection TEXT COLLATE "C" NOT NULL,
+    workspace  TEXT COLLATE "C" NOT NULL,
+    is_live    BIGINT NOT NULL,
+    seen       TEXT NOT NULL,
+    PRIMARY KEY (node, connection)
+);
+CREATE INDEX presence_by_workspace ON presence (workspace);
