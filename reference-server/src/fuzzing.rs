@@ -55,8 +55,9 @@ pub fn check_config(case: &[u8]) {
         Err(problem) => {
             let table = table.unwrap_or_default();
             let texts = table.values().filter_map(toml::Value::as_str);
-            // The name of an unknown option is told, so that it can be found.
-            let is_name = |value: &str| table.keys().any(|name| name.contains(value));
+            // The name of an unknown option is told, so that it can be found, and those of all that are known.
+            let names = || OPTIONS.into_iter().chain(table.keys().map(String::as_str));
+            let is_name = |value: &str| names().any(|name| name.contains(value));
             for value in texts.filter(|value| value.len() >= PIECE && !is_name(value)) {
                 assert!(
                     !problem.contains(value),
