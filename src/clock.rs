@@ -83,6 +83,10 @@ impl Moment {
         self.0.as_millis().try_into().unwrap_or(u64::MAX)
     }
 
+    pub(crate) fn as_nanos(self) -> u64 {
+        self.0.as_nanos().try_into().unwrap_or(u64::MAX)
+    }
+
     /// Returns the moment `duration` later.
     pub const fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))

@@ -3,7 +3,7 @@
 //! Every identifier is a type that can only be made by parsing, so that past the edge no code asks
 //! again whether a name is well-formed. All are small `Copy` values: the hot path clones no string.
 
-use std::{fmt, hash, str};
+use std::{array, fmt, hash, str};
 
 /// The most characters of a [`WorkspaceId`] and of a [`TokenName`]: what a DNS label holds (RFC 1035 §2.3.4).
 pub const MAX_LABEL_LENGTH: usize = 63;
@@ -166,6 +166,19 @@ impl TokenId {
         let mut text = [0; Self::LENGTH];
         base32(digest, &mut text);
         Self(text)
+    }
+
+    /// Returns the id as two words, neither of which is 0.
+    pub(crate) fn to_words(self) -> [u64; 2] {
+        let word = |at: usize| u64::from_le_bytes(array::from_fn(|byte| self.0[at + byte]));
+        [word(0), word(8)]
+    }
+
+    /// Returns the id that [`to_words`](Self::to_words) made these of; `None` for zeros.
+    #[inline]
+    pub(crate) fn from_words(words: [u64; 2]) -> Option<Self> {
+        let [low, high] = words.map(u128::from);
+        (words != [0; 2]).then_some(Self((high << 64 | low).to_le_bytes()))
     }
 
     /// Returns the id as text.

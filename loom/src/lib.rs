@@ -1,5 +1,5 @@
 //! Loom models of what a rotation promises: every interleaving of a few threads over the library's own
-//! `liveness.rs` and `gate.rs`, included as they are.
+//! `liveness.rs`, `gate.rs` and `record.rs`, included as they are.
 //!
 //! ```sh
 //! cargo test --release --manifest-path loom/Cargo.toml
@@ -20,6 +20,8 @@ mod gate;
 #[expect(dead_code, reason = "the models need a part of it")]
 #[path = "../../src/authority/liveness.rs"]
 mod liveness;
+#[path = "../../src/authority/slots/record.rs"]
+mod record;
 mod sync;
 
 pub mod explore;

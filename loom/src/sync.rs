@@ -47,9 +47,31 @@ impl AtomicU64 {
         self.0.fetch_sub(value, acquire_release(ordering))
     }
 
+    pub(crate) fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        self.0.compare_exchange(current, new, success, failure)
+    }
+
+    pub(crate) fn fetch_or(&self, value: u64, ordering: Ordering) -> u64 {
+        fence_between(ordering);
+        self.0.fetch_or(value, acquire_release(ordering))
+    }
+
     pub(crate) fn fetch_max(&self, value: u64, ordering: Ordering) -> u64 {
         fence_between(ordering);
         self.0.fetch_max(value, acquire_release(ordering))
+    }
+}
+
+/// A fence where the library has one by itself.
+pub(crate) fn fence(ordering: Ordering) {
+    if !weak::is_on() {
+        atomic::fence(ordering);
     }
 }
 
@@ -83,7 +105,7 @@ pub(crate) mod weak {
     // loom runs all threads of a model on the thread that explores it.
     thread_local!(static IS_ON: Cell<bool> = const { Cell::new(false) });
 
-    /// Runs `explore` with `SeqCst` read as `AcqRel`.
+    /// Runs `explore` with `SeqCst` read as `AcqRel`, and without fences.
     pub(crate) fn accesses<T>(explore: impl FnOnce() -> T) -> T {
         IS_ON.set(true);
         let result = explore();

@@ -2,7 +2,7 @@
 
 use liveness_models::{
     explore::Explored,
-    models::{cold_check, drain, new_life, observe, poll_gate, stripes, wake_up},
+    models::{cold_check, drain, new_life, observe, poll_gate, record, stripes, wake_up},
 };
 
 #[track_caller]
@@ -16,6 +16,31 @@ fn assert_holds(explored: Explored) {
 fn assert_caught(explored: Explored) {
     println!("{explored:?}");
     assert!(explored.violations > 0, "{explored:?}");
+}
+
+mod record_that_is_replaced {
+    use super::*;
+    use record::{Fences, Protocol, a_mark_goes_with_its_words, a_read_is_of_one_write};
+
+    #[test]
+    fn is_never_read_half() {
+        assert_holds(a_read_is_of_one_write(Fences::Library));
+    }
+
+    #[test]
+    fn would_be_without_fences() {
+        assert_caught(a_read_is_of_one_write(Fences::None));
+    }
+
+    #[test]
+    fn takes_its_mark_along() {
+        assert_holds(a_mark_goes_with_its_words(Protocol::Library));
+    }
+
+    #[test]
+    fn would_not_if_whatever_is_there_were_marked() {
+        assert_caught(a_mark_goes_with_its_words(Protocol::WhateverIsThere));
+    }
 }
 
 mod cold_check_beside_a_rotation {

@@ -25,6 +25,7 @@ use super::{
     keys::context,
     lease::Lease,
     read_mostly::{ReadMostlyMap, read_mostly_map},
+    slots::Slot,
 };
 use crate::{
     cipher::KeyRing,
@@ -54,7 +55,7 @@ pub(super) struct AccessTokens {
 
 /// An access token whose MAC, claims and proof were right.
 pub(super) struct KnownAccess {
-    pub(super) key: SlotKey,
+    pub(super) slot: Slot,
     pub(super) token_id: TokenId,
     pub(super) generation: Generation,
     /// The revision of the row that it was compared with.
@@ -148,17 +149,14 @@ impl Inner {
     /// Finds the access token of `workspace` that has this tag, if memory is enough to tell that it holds.
     pub(super) fn recall_access(&self, workspace: &WorkspaceId, tag: &TokenTag) -> Option<Lease> {
         let known = self.access.recall(tag)?;
-        if known.key.workspace != *workspace || known.term.has_expired() {
+        if known.slot.key.workspace != *workspace || known.term.has_expired() {
             return None;
         }
-        let hold = self.memory.slots.look(&known.key, |slot| {
-            let current = slot.current.as_ref()?;
-            let parent = current.token.as_ref()?;
-            let is_of_current =
-                current.generation == known.generation && parent.id == known.token_id;
-            (is_of_current && self.is_fresh(slot, current)).then(|| slot.hold(current))?
-        });
-        let lease = Lease::new(known.key, known.token_id, known.generation, hold??);
+        let parent = known.slot.known()?;
+        let is_of_current = parent.generation() == Some(known.generation)
+            && parent.token_id() == Some(known.token_id);
+        let hold = (is_of_current && self.is_fresh(&parent)).then(|| parent.hold())??;
+        let lease = Lease::new(known.slot.key, known.token_id, known.generation, hold);
         Some(lease.until(Arc::clone(&known.term)))
     }
 
@@ -223,13 +221,12 @@ impl AccessTokens {
     }
 
     /// Forgets those that have expired or ended with their parents.
-    pub(super) fn sweep(&self, generation_of: impl Fn(&SlotKey) -> Option<u64>) {
+    pub(super) fn sweep(&self) {
         let mut table = self.table();
         let known = self.known.pin();
-        table.retain(|key, of_slot| {
-            let current = generation_of(key);
+        table.retain(|_, of_slot| {
             of_slot.retain(|access| {
-                let stays = current == Some(access.generation.number())
+                let stays = access.slot.cell().generation() == access.generation.number()
                     && !access.term.has_expired_by_both_clocks();
                 if !stays {
                     known.remove(&access.tag.index());
@@ -244,7 +241,7 @@ impl AccessTokens {
     /// that were in force when there had been `resyncs`.
     pub(super) fn knows(&self, tag: &TokenTag, record: &TokenRecord, resyncs: u64) -> bool {
         self.recall(tag).is_some_and(|known| {
-            known.key == record.key
+            known.slot.key == record.key
                 && known.revision == record.revision
                 && known.token_id == record.token_id
                 && known.generation == record.generation
@@ -264,7 +261,7 @@ impl AccessTokens {
             return;
         }
         let known = self.known.pin();
-        let of_slot = table.entry(access.key).or_default();
+        let of_slot = table.entry(access.slot.key).or_default();
         of_slot.retain(|other| !other.tag.matches(&access.tag));
         if of_slot.len() == KNOWN_PER_TOKEN
             && let Some(oldest) = of_slot.pop_front()

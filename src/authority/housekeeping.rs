@@ -96,10 +96,7 @@ async fn keep_house(authority: Weak<Inner>) {
         let Some(inner) = authority.upgrade() else {
             return;
         };
-        inner.access.sweep(|key| {
-            let slot = inner.memory.slots.get(key);
-            slot.map(|slot| slot.cell().generation())
-        });
+        inner.access.sweep();
         #[cfg(feature = "session")]
         inner
             .sessions

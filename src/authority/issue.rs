@@ -62,7 +62,7 @@ impl Inner {
     /// Returns what is remembered of a token that was just minted.
     pub(super) fn unproven(&self, issued: &IssuedToken) -> Option<CurrentToken> {
         let tag = self.memory.tag_key.tag(issued.expose_secret().as_bytes())?;
-        Some(CurrentToken::issued(tag, issued.id()))
+        Some(CurrentToken::unproven(Some(tag), issued.id()))
     }
 
     /// Mints the token of `generation` and the row that replaces the revision `expected`.

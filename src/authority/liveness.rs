@@ -16,7 +16,6 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 ///
 /// Cells are never freed, so that a [`Hold`] is a plain copy: counting the owners of a hot cell would
 /// make all threads write to one cache line. A cell whose slot is gone may begin a new life for another.
-#[repr(align(64))]
 pub(crate) struct Cell {
     generation: AtomicU64,
     /// How many lives ended before this one: no hold of an earlier life is ever live again.

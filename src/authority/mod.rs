@@ -427,12 +427,11 @@ impl Inner {
 
     /// Returns how many calls and streams of a workspace are registered with its cells.
     pub(crate) fn open_uses(&self, workspace: &WorkspaceId) -> usize {
-        let mut open = 0;
-        self.memory.slots.find(workspace, |known| {
-            open += known.cell().open_below(u64::MAX).total();
-            None::<()>
+        let open = self.memory.slots.collect(|slot| {
+            let is_its_own = slot.key.workspace == *workspace;
+            is_its_own.then(|| slot.cell().open_below(u64::MAX).total())
         });
-        open
+        open.into_iter().sum()
     }
 }
 
@@ -456,9 +455,8 @@ impl ObserveChanges for Memory {
     }
 
     fn confirmed(&self, as_of: Moment) {
-        let nanos = u64::try_from(as_of.since_start().as_nanos()).unwrap_or(u64::MAX - 1);
         self.confirmed
-            .fetch_max(nanos.saturating_add(1), Ordering::SeqCst);
+            .fetch_max(as_of.as_nanos().saturating_add(1), Ordering::SeqCst);
     }
 
     fn in_use(&self) -> Vec<SlotKey> {

@@ -10,12 +10,6 @@ use std::{
 
 use super::liveness::Cell;
 
-/// How many values lie idle before the first of them is used again.
-///
-/// A hold that outlives its slot (a call that is under way while the last clone of its authority is
-/// dropped) stays true until then. Nobody is told of its end, since nobody is left who could rotate.
-const QUARANTINE: usize = 4096;
-
 /// Values of one kind that wait for their next use, the first to come back first.
 #[derive(Debug)]
 pub(super) struct Pool<T: 'static> {
@@ -24,6 +18,12 @@ pub(super) struct Pool<T: 'static> {
 
 /// A value that can be used again.
 pub(super) trait Reuse: Default {
+    /// How many values lie idle before the first of them is used again.
+    ///
+    /// A hold that outlives its slot (a call that is under way while the last clone of its authority is
+    /// dropped) stays true until then. Nobody is told of its end, since nobody is left who could rotate.
+    const QUARANTINE: usize = 4096;
+
     /// Returns whether somebody still waits on it, so that nobody else may ever have it.
     fn is_watched(&self) -> bool;
 
@@ -58,7 +58,7 @@ impl<T: Reuse> Pool<T> {
 
     fn longest_idle(&self) -> Option<&'static T> {
         let mut idle = self.idle();
-        if idle.len() > QUARANTINE {
+        if idle.len() > T::QUARANTINE {
             idle.pop_front()
         } else {
             None
@@ -71,13 +71,18 @@ impl<T: Reuse> Pool<T> {
     }
 }
 
-impl Reuse for Cell {
+/// A cell by itself, on a cache line of its own: no neighbour's waiters slow its readers down.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct LoneCell(pub(super) Cell);
+
+impl Reuse for LoneCell {
     fn is_watched(&self) -> bool {
-        self.is_watched()
+        self.0.is_watched()
     }
 
     fn begin_new_life(&self) {
-        self.begin_new_life();
+        self.0.begin_new_life();
     }
 }
 
@@ -108,7 +113,7 @@ mod tests {
         let pool = Pool::<Value>::new();
         let first = pool.take();
         pool.give_back(first);
-        for _ in 0..QUARANTINE {
+        for _ in 0..Value::QUARANTINE {
             let other = pool.take();
             assert!(!std::ptr::eq(other, first));
             pool.give_back(other);
@@ -124,7 +129,7 @@ mod tests {
         let watched = pool.take();
         watched.is_watched.store(true, Ordering::SeqCst);
         pool.give_back(watched);
-        for _ in 0..2 * QUARANTINE {
+        for _ in 0..2 * Value::QUARANTINE {
             let other = pool.take();
             assert!(!std::ptr::eq(other, watched));
             pool.give_back(other);

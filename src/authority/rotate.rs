@@ -268,7 +268,7 @@ impl Inner {
                     &key,
                     Some(expected),
                     record.clone(),
-                    token.clone(),
+                    token,
                     Some(event.clone()),
                 )
                 .await;
@@ -334,7 +334,7 @@ impl Inner {
         }
         let observed = slot.cell().observe(generation.number());
         // After an ambiguous answer as well: it was doubted since, so that this is not trusted.
-        self.memory.slots.remember(&slot, written);
+        self.memory.slots.remember(&slot, &written);
         // What was used was the old token: it must not be noted as a use of the new one.
         slot.take_used();
         Ok((slot, before.max(observed)))

@@ -17,8 +17,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{
     CLOCK_SKEW, Inner,
     lease::Lease,
-    liveness::{Cell, Hold},
-    pool::Pool,
+    liveness::Hold,
+    pool::{LoneCell, Pool},
     read_mostly::{ReadMostlyMap, read_mostly_map},
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
 /// How far [`Clock::recent`] is trusted to be behind: a virtual machine may have stood still.
 const LONGEST_LAG: Duration = Duration::from_secs(1);
 
-static CELLS: Pool<Cell> = Pool::new();
+static CELLS: Pool<LoneCell> = Pool::new();
 
 /// Ends what a session is bound to: called once, with the inner service's own session id.
 pub(crate) type OnEnd = Arc<dyn Fn(&str) + Send + Sync>;
@@ -66,7 +66,7 @@ pub(crate) struct Session {
     /// Milliseconds of the monotonic clock.
     last_used: AtomicU64,
     open: AtomicUsize,
-    cell: &'static Cell,
+    cell: &'static LoneCell,
     /// The generation of the token that the session was opened with.
     token: Hold,
     is_orphan: AtomicBool,
@@ -216,7 +216,7 @@ impl Inner {
         let token = self.sessions.codec.mint(&claims.to_json());
         let tag = self.memory.tag_key.tag(token.expose_secret().as_bytes());
         let cell = CELLS.take();
-        cell.observe(Session::LIVE);
+        cell.0.observe(Session::LIVE);
         let session = Arc::new(Session {
             id,
             key: *lease.key(),
@@ -395,7 +395,7 @@ impl Session {
 
     /// Returns the hold that a stream of the session ends with.
     pub(crate) fn hold(&self) -> Hold {
-        self.cell.hold(Self::LIVE)
+        self.cell.0.hold(Self::LIVE)
     }
 
     /// Ends the session; returns whether it was live.
@@ -447,7 +447,7 @@ impl Session {
     }
 
     fn end(&self) {
-        self.cell.observe(Self::LIVE + 1);
+        self.cell.0.observe(Self::LIVE + 1);
         tell_end(&self.on_end, &self.inner_id);
     }
 }

@@ -120,11 +120,8 @@ async fn memory_that_was_confirmed_meanwhile_does_not_refute_the_very_token() {
         let inner = &authority.inner;
         let claims = inner.open(token).unwrap();
         let tag = inner.memory.tag_key.tag(presented).unwrap();
-        let slots = &inner.memory.slots;
-        let compared = slots.look(&key, |known| {
-            inner.compare_with_memory(known, &key, &claims, &tag)
-        });
-        compared.flatten()
+        let slot = inner.memory.slots.get(&key).unwrap();
+        inner.compare_with_memory(&slot, &claims, &tag)
     };
     assert!(matches!(compare(token), Some(Ok(_))));
     assert!(matches!(compare(&token[1..]), Some(Err(_))));
@@ -135,11 +132,10 @@ async fn memory_that_was_confirmed_meanwhile_does_not_refute_the_very_token() {
 async fn the_first_sight_of_an_issued_token_proves_it_without_the_store() {
     let authority = authority();
     let token = authority.issue(&acme(), &primary()).await.unwrap();
+    let key = SlotKey::new(acme(), primary());
     let is_proven = || {
-        let slots = &authority.inner.memory.slots;
-        slots.find(&acme(), |known| {
-            Some(known.current.as_ref()?.token.as_ref()?.is_proven())
-        })
+        let slot = authority.inner.memory.slots.get(&key)?;
+        slot.known().map(|known| known.is_proven())
     };
     assert_eq!(is_proven(), Some(false));
     let presented = PresentedToken::new(token.expose_secret().as_bytes());

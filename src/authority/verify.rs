@@ -15,7 +15,7 @@ use super::{
     keys::context,
     lease::{Lease, VerifiedToken},
     liveness::Hold,
-    slots::{Current, CurrentToken, KnownSlot},
+    slots::{Current, CurrentToken, Known, Slot},
 };
 use crate::{
     clock::Moment,
@@ -163,7 +163,7 @@ impl TokenAuthority {
 }
 
 impl Inner {
-    /// Finds the slot of `workspace` whose remembered token has this tag: the fast path.
+    /// Finds the slot whose remembered token has this tag, if it is one of `workspace`: the fast path.
     ///
     /// A token that has the tag of one that was minted here is that one, claims and all; at first sight
     /// it shows by its MAC that it was signed with a key that is in force.
@@ -175,22 +175,24 @@ impl Inner {
         tag: &TokenTag,
         accept: &mut impl FnMut(VerifiedToken, Hold),
     ) -> bool {
-        let accepted = self.memory.slots.find(workspace, |known| {
-            let current = known.current.as_ref()?;
-            let token = current.token.as_ref()?;
-            let is_fresh = || self.is_fresh(known, current);
-            let is_known = token.tag.matches(tag) && is_fresh();
-            // After the MAC once more: keys that are replaced meanwhile raise doubts.
-            let holds =
-                is_known && (token.is_proven() || (self.has_signed(presented) && is_fresh()));
-            let hold = holds.then(|| known.hold(current))??;
-            token.prove();
-            let key = SlotKey::new(*workspace, known.name);
-            let lease = Lease::new(key, token.id, current.generation, hold);
-            accept(VerifiedToken::new(lease), hold);
-            Some(())
-        });
-        accepted.is_some()
+        let Some((key, known)) = self.memory.slots.find(tag) else {
+            return false;
+        };
+        if key.workspace != *workspace || !self.is_fresh(&known) {
+            return false;
+        }
+        // After the MAC once more: keys that are replaced meanwhile raise doubts.
+        let is_proven = known.is_proven() || (self.has_signed(presented) && self.is_fresh(&known));
+        let hold = is_proven.then(|| known.hold()).flatten();
+        let (Some(hold), Some(token_id), Some(generation)) =
+            (hold, known.token_id(), known.generation())
+        else {
+            return false;
+        };
+        known.prove();
+        let lease = Lease::new(*key, token_id, generation, hold);
+        accept(VerifiedToken::new(lease), hold);
+        true
     }
 
     /// Checks the MAC alone.
@@ -217,10 +219,8 @@ impl Inner {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::WrongWorkspace));
         }
         let key = SlotKey::new(claims.workspace, claims.name);
-        let settled = self.memory.slots.look(&key, |known| {
-            self.compare_with_memory(known, &key, &claims, &tag)
-        });
-        match settled.flatten() {
+        let slot = self.memory.slots.get(&key);
+        match slot.and_then(|slot| self.compare_with_memory(&slot, &claims, &tag)) {
             Some(Ok(verified)) => {
                 let hold = verified.lease().hold();
                 accept(verified, hold);
@@ -276,30 +276,30 @@ impl Inner {
     /// A generation above the remembered one refutes nothing: another process may just have rotated.
     pub(super) fn compare_with_memory(
         &self,
-        known: &KnownSlot,
-        key: &SlotKey,
+        slot: &Slot,
         claims: &WorkspaceClaims,
         tag: &TokenTag,
     ) -> Option<Result<VerifiedToken, Rejection>> {
-        if claims.generation.number() < known.cell().generation() {
-            let superseded = Rejection::superseded_token(*key, claims.generation);
+        if claims.generation.number() < slot.cell().generation() {
+            let superseded = Rejection::superseded_token(slot.key, claims.generation);
             return Some(Err(superseded));
         }
-        let current = known.current.as_ref()?;
-        if current.generation != claims.generation || !self.is_fresh(known, current) {
+        let known = slot.known()?;
+        if known.generation() != Some(claims.generation) || !self.is_fresh(&known) {
             return None;
         }
-        match &current.token {
-            Some(token) if token.tag.matches(tag) => {
-                let hold = known.hold(current)?;
-                token.prove();
-                let lease = Lease::new(*key, token.id, current.generation, hold);
-                Some(Ok(VerifiedToken::new(lease)))
-            }
-            // Seen through an access token alone.
-            Some(token) if token.tag.is_of_none() => None,
-            _ => Some(Err(Rejection::invalid_token(TokenProblem::Unknown))),
+        let unknown = || Some(Err(unknown()));
+        let Some(token_id) = known.token_id() else {
+            return unknown();
+        };
+        // Without a tag, the token was seen through an access token alone.
+        if !known.tag()?.matches(tag) {
+            return unknown();
         }
+        let hold = known.hold()?;
+        known.prove();
+        let lease = Lease::new(slot.key, token_id, claims.generation, hold);
+        Some(Ok(VerifiedToken::new(lease)))
     }
 
     /// Compares a token with its row; once more where the answer says too little of the present when it is there.
@@ -313,7 +313,7 @@ impl Inner {
             let record = self.store.get(&check.key).await.map_err(unread)?;
             let record = record.ok_or_else(|| Rejection::invalid_token(TokenProblem::Unknown))?;
             slot.cell().observe(record.generation.number());
-            let token = self.compare(&check, &record).await?;
+            let token = self.compare(&check, &slot, &record).await?;
             let read = Current {
                 revision: record.revision,
                 generation: record.generation,
@@ -321,7 +321,7 @@ impl Inner {
                 read_at,
                 doubts,
             };
-            self.memory.slots.remember(&slot, read);
+            self.memory.slots.remember(&slot, &read);
             // A doubt in between: what it missed is reported for what was in use by then, and this was not.
             if self.memory.slots.doubts_of(&slot) != undoubted || !self.is_timely(read_at) {
                 continue;
@@ -359,16 +359,18 @@ impl Inner {
     async fn compare(
         &self,
         check: &PendingCheck,
+        slot: &Slot,
         record: &TokenRecord,
     ) -> Result<CurrentToken, Rejection> {
         let sealed = check.sealed_in(record)?;
         match &check.claims {
             Claims::Access(claims, term) => {
-                self.compare_access(check, claims, term, record, sealed)
+                self.compare_access(check, slot, claims, term, record, sealed)
                     .await
             }
             Claims::Workspace(_, presented) => {
-                self.compare_token(check, presented, record, sealed).await?;
+                self.compare_token(check, slot, presented, record, sealed)
+                    .await?;
                 Ok(CurrentToken::proven(check.tag, record.token_id))
             }
         }
@@ -378,11 +380,12 @@ impl Inner {
     async fn compare_token(
         &self,
         check: &PendingCheck,
+        slot: &Slot,
         presented: &[u8],
         record: &TokenRecord,
         sealed: &SealedToken,
     ) -> Result<(), Rejection> {
-        let known = self.known_tag_of(record);
+        let known = known_tag_of(slot, record);
         if known.is_some_and(|known| known.matches(&check.tag)) {
             return Ok(());
         }
@@ -397,16 +400,15 @@ impl Inner {
     async fn compare_access(
         &self,
         check: &PendingCheck,
+        slot: &Slot,
         claims: &AccessClaims,
         term: &Arc<Term>,
         record: &TokenRecord,
         sealed: &SealedToken,
     ) -> Result<CurrentToken, Rejection> {
-        let known = self.known_tag_of(record);
+        let known = known_tag_of(slot, record);
         // Unproven: of the parent's own MAC, nothing was learned under the keys of now.
-        let parent = |tag: Option<TokenTag>| {
-            CurrentToken::issued(tag.unwrap_or(TokenTag::OF_NONE), record.token_id)
-        };
+        let parent = |tag| CurrentToken::unproven(tag, record.token_id);
         if self.access.knows(&check.tag, record, check.resyncs) {
             return Ok(parent(known));
         }
@@ -418,7 +420,7 @@ impl Inner {
             return Err(unknown());
         }
         let access = KnownAccess {
-            key: check.key,
+            slot: *slot,
             token_id: record.token_id,
             generation: record.generation,
             revision: record.revision,
@@ -430,25 +432,10 @@ impl Inner {
         Ok(parent(known.or_else(|| self.tag_of_opened(opened))))
     }
 
-    /// Returns the tag of the token in `record`, if it is remembered from that very revision.
-    ///
-    /// A store that was put back counts revisions once more, so equal ones need not be of the same token.
-    fn known_tag_of(&self, record: &TokenRecord) -> Option<TokenTag> {
-        let known = self.memory.slots.look(&record.key, |known| {
-            let current = known.current.as_ref()?;
-            let token = current.token.as_ref()?;
-            let is_it = current.revision == record.revision
-                && current.generation == record.generation
-                && token.id == record.token_id;
-            (is_it && !token.tag.is_of_none()).then_some(token.tag)
-        });
-        known.flatten()
-    }
-
-    /// Returns whether what is remembered of `slot` may be trusted without a look at the store.
+    /// Returns whether what is remembered of a slot may be trusted without a look at the store.
     #[inline]
-    pub(super) fn is_fresh(&self, known: &KnownSlot, current: &Current) -> bool {
-        if !self.memory.slots.is_undoubted(known, current) {
+    pub(super) fn is_fresh(&self, known: &Known) -> bool {
+        if !self.memory.slots.is_undoubted(known) {
             return false;
         }
         let Some(bound) = self.staleness_bound() else {
@@ -458,7 +445,7 @@ impl Inner {
             // A read says nothing here: whoever rotates may only wait for those who have confirmed something, since
             // they are the ones that the store knows of.
             Freshness::Lease { .. } => self.memory.confirmed(),
-            _ => Some(current.read_at),
+            _ => Some(known.read_at()),
         };
         as_of.is_some_and(|as_of| self.clock.moment().saturating_since(as_of) <= bound)
     }
@@ -518,6 +505,18 @@ const LATE: &str = "the store answered too late to say what holds now, twice";
 
 fn unknown() -> Rejection {
     Rejection::invalid_token(TokenProblem::Unknown)
+}
+
+/// Returns the tag of the token in `record`, if it is remembered from that very revision.
+///
+/// A store that was put back counts revisions once more, so equal ones need not be of the same token.
+fn known_tag_of(slot: &Slot, record: &TokenRecord) -> Option<TokenTag> {
+    let known = slot.known()?;
+    let is_it = slot.key == record.key
+        && known.revision() == record.revision.number()
+        && known.generation() == Some(record.generation)
+        && known.token_id() == Some(record.token_id);
+    is_it.then(|| known.tag())?
 }
 
 /// A locked workspace is told from no other bad token: whoever holds an old one learns nothing by it.

@@ -2,7 +2,7 @@
 //!
 //! The tag is NH, the universal hash of UMAC (Black, Halevi, Krawczyk, Krovetz, Rogaway: "UMAC: Fast
 //! and Secure Message Authentication", 1999, §4; RFC 4418 §5.2), over words of 64 bits and twice, the second
-//! time with the key shifted by one pair of words ("Toeplitz"). Two different texts of one length have
+//! time with the key shifted by one pair of words ("Toeplitz"). Two different texts have
 //! one tag with a probability of at most 2^-128 over the choice of the key, whoever chose the texts and
 //! however fast their machines are. A client needs no more keeping out: a tag is compared, in constant
 //! time, and never shown, so that it learns yes or no and nothing that the next guess could build on.
@@ -22,18 +22,18 @@ use crate::cipher::{CipherError, random};
 /// The bytes that one step takes in: a word of 64 bits for each of two.
 const BLOCK: usize = 16;
 
-/// As many pairs of key words as the longest token has blocks, one for its end, and one for the shift.
-const PAIRS: usize = MAX_TOKEN_LENGTH / BLOCK + 2;
+/// The pair of key words that a token's length goes under: after those of the longest token's blocks and end.
+const LENGTH: usize = MAX_TOKEN_LENGTH / BLOCK + 1;
+
+/// One pair for each block, the end and the length, and one for the shift.
+const PAIRS: usize = LENGTH + 2;
 
 /// The random key of one process's tags; wiped when dropped.
 pub(crate) struct TagKey(Box<Zeroizing<[[u64; 2]; PAIRS]>>);
 
-/// The tag of a token under a [`TagKey`]: both sums of NH, and the length, which NH does not cover.
+/// The tag of a token under a [`TagKey`]: both sums of NH, in words.
 #[derive(Clone, Copy)]
-pub(crate) struct TokenTag {
-    sums: [u64; 4],
-    length: u16,
-}
+pub(crate) struct TokenTag([u64; 4]);
 
 impl TagKey {
     pub(crate) fn generate() -> Result<Self, CipherError> {
@@ -53,14 +53,12 @@ impl TagKey {
             return None;
         }
         let [first, second] = self.nh(token).map(|sum| [sum as u64, (sum >> 64) as u64]);
-        Some(TokenTag {
-            sums: [first[0], first[1], second[0], second[1]],
-            length: u16::try_from(token.len()).ok()?,
-        })
+        Some(TokenTag([first[0], first[1], second[0], second[1]]))
     }
 
     /// Takes in the whole blocks of a token, and its last 16 bytes once more: so nothing has to be copied
-    /// for padding, and texts of one length that differ have blocks that differ.
+    /// for padding, and texts of one length that differ have blocks that differ. Last comes the length, always
+    /// under the same words: so the bound holds of texts of two lengths as well.
     #[inline]
     fn nh(&self, token: &[u8]) -> [u128; 2] {
         let (blocks, rest) = token.as_chunks::<BLOCK>();
@@ -69,16 +67,18 @@ impl TagKey {
         for (block, (pair, shifted)) in blocks.iter().zip(pairs.iter().zip(shifted)) {
             add_block(&mut sums, block, pair, shifted);
         }
-        let (pair, shifted) = (&pairs[blocks.len()], &shifted[blocks.len()]);
+        let (end_pair, end_shifted) = (&pairs[blocks.len()], &shifted[blocks.len()]);
         match token.last_chunk() {
-            Some(end) => add_block(&mut sums, end, pair, shifted),
+            Some(end) => add_block(&mut sums, end, end_pair, end_shifted),
             // No token of ours is as short as this.
             None => {
                 let mut end = [0; BLOCK];
                 end[..rest.len()].copy_from_slice(rest);
-                add_block(&mut sums, &end, pair, shifted);
+                add_block(&mut sums, &end, end_pair, end_shifted);
             }
         }
+        let length = (token.len() as u128).to_le_bytes();
+        add_block(&mut sums, &length, &pairs[LENGTH], &shifted[LENGTH]);
         sums
     }
 }
@@ -99,29 +99,30 @@ fn words(block: &[u8; BLOCK]) -> [u64; 2] {
 }
 
 impl TokenTag {
-    /// The tag of no token: none is as long.
-    pub(crate) const OF_NONE: Self = Self {
-        sums: [0; 4],
-        length: u16::MAX,
-    };
+    /// Returns the words of the tag; all of them are 0 for no token.
+    #[inline]
+    pub(crate) fn to_words(self) -> [u64; 4] {
+        self.0
+    }
 
-    /// Returns whether this is the tag of no token.
-    pub(crate) fn is_of_none(&self) -> bool {
-        self.length == Self::OF_NONE.length
+    /// Returns the tag of these words; `None` if they are of no token.
+    #[inline]
+    pub(crate) fn from_words(words: [u64; 4]) -> Option<Self> {
+        (words != [0; 4]).then_some(Self(words))
     }
 
     /// Returns a number to find a tag by; whoever finds it compares the whole.
     pub(crate) fn index(&self) -> u64 {
-        self.sums[0]
+        self.0[0]
     }
 
     /// Compares in constant time: all of it, and with one branch, on the outcome.
     #[inline]
     pub(crate) fn matches(&self, other: &Self) -> bool {
-        let pairs = self.sums.iter().zip(&other.sums);
+        let pairs = self.0.iter().zip(&other.0);
         let differences = pairs.fold(0, |found, (one, other)| found | (one ^ other));
         // Hidden from the optimizer, which might otherwise stop at the first difference.
-        black_box(differences) == 0 && self.length == other.length
+        black_box(differences) == 0
     }
 }
 
@@ -167,7 +168,7 @@ mod tests {
         let tag = tag(&TagKey::generate().unwrap(), &[7; 241]);
         for bit in 0..256 {
             let mut other = tag;
-            other.sums[bit / 64] ^= 1 << (bit % 64);
+            other.0[bit / 64] ^= 1 << (bit % 64);
             assert!(!tag.matches(&other) && !other.matches(&tag), "bit {bit}");
         }
     }
@@ -179,7 +180,7 @@ mod tests {
         let key = TagKey::generate().unwrap();
         let token = [0xa5; 275];
         let [first, second] = key.nh(&token).map(u128::to_le_bytes);
-        let sums = tag(&key, &token).sums.map(u64::to_le_bytes);
+        let sums = tag(&key, &token).0.map(u64::to_le_bytes);
         assert_eq!(sums.as_flattened(), [first, second].as_flattened());
     }
 
@@ -187,7 +188,6 @@ mod tests {
     fn what_is_padded_with_zeros_is_another_token() {
         let key = TagKey::generate().unwrap();
         let (short, long) = (tag(&key, b"token"), tag(&key, b"token\0\0\0"));
-        assert_eq!(short.sums, long.sums);
         assert!(!short.matches(&long));
     }
 
@@ -220,27 +220,21 @@ mod tests {
                 .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
                 .collect();
             let nh = |shift: usize| {
-                (0..message.len()).step_by(2).fold(0_u128, |sum, i| {
-                    let left = message[i].wrapping_add(words[shift + i]);
-                    let right = message[i + 1].wrapping_add(words[shift + i + 1]);
-                    sum.wrapping_add(u128::from(left) * u128::from(right))
-                })
+                let product = |at: usize, left: u64, right: u64| {
+                    let left = left.wrapping_add(words[shift + at]);
+                    let right = right.wrapping_add(words[shift + at + 1]);
+                    u128::from(left) * u128::from(right)
+                };
+                let length_at = 2 * (MAX_TOKEN_LENGTH / BLOCK + 1);
+                (0..message.len())
+                    .step_by(2)
+                    .map(|i| product(i, message[i], message[i + 1]))
+                    .chain([product(length_at, length as u64, 0)])
+                    .fold(0, u128::wrapping_add)
             };
             assert_eq!(key.nh(&token), [nh(0), nh(2)], "{length} bytes");
         }
         assert!(key.tag(&[0; MAX_TOKEN_LENGTH + 1]).is_none());
-    }
-
-    #[test]
-    fn no_token_has_the_tag_of_none() {
-        const { assert!(MAX_TOKEN_LENGTH < u16::MAX as usize) };
-        let key = TagKey::generate().unwrap();
-        let longest = tag(&key, &[0; MAX_TOKEN_LENGTH]);
-        let same_sums = TokenTag {
-            sums: [0; 4],
-            ..longest
-        };
-        assert!(!same_sums.matches(&TokenTag::OF_NONE));
     }
 
     #[test]

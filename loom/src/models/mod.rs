@@ -5,6 +5,7 @@ pub mod drain;
 pub mod new_life;
 pub mod observe;
 pub mod poll_gate;
+pub mod record;
 pub mod stripes;
 pub mod wake_up;
 mod woken;

@@ -189,11 +189,10 @@ async fn a_clock_that_is_set_back_does_not_give_a_known_one_more_time() {
     assert!(is_known(&world.authority, &access));
     world.advance(1);
     assert!(!is_known(&world.authority, &access));
-    let of_slot = |_: &SlotKey| Some(Generation::FIRST.number());
     for _ in 0..2 {
         let refused = world.check(&access).await.unwrap_err();
         assert_eq!(refused, TokenProblem::Expired);
-        world.authority.inner.access.sweep(of_slot);
+        world.authority.inner.access.sweep();
     }
 }
 
@@ -514,13 +513,15 @@ async fn what_is_remembered_is_bounded_and_forgotten_in_time() {
     }
     let access = &world.authority.inner.access;
     assert_eq!(access.known(), KNOWN_PER_TOKEN);
-    let first = |_: &SlotKey| Some(Generation::FIRST.number());
-    access.sweep(first);
+    access.sweep();
     assert_eq!(access.known(), KNOWN_PER_TOKEN);
     world.advance(LIFE - 30);
-    access.sweep(first);
+    access.sweep();
     assert_eq!(access.known(), 29);
-    access.sweep(|_| Some(2));
+    let key = SlotKey::new(acme(), primary());
+    let slot = world.authority.inner.memory.slots.get(&key).unwrap();
+    slot.cell().observe(2);
+    access.sweep();
     assert_eq!(access.known(), 0);
 }
 
