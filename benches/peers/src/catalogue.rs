@@ -20,7 +20,7 @@ use crate::{
         jwt_authorizer, oauth2_resource_server, ours,
         oxitoken_pipeline::Oxitoken,
         passthrough::PassThroughLayer,
-        static_bearer::StaticBearer,
+        static_bearer::{Anybody, Framed, StaticBearer},
     },
     request::{self, Body, QUERY_TOKEN},
     token::{Claims, Resident, WORKSPACE, World, forge},
@@ -208,6 +208,7 @@ fn remembering_peers(world: &World) -> anyhow::Result<Vec<Entry>> {
         good,
         "no workspace, no identity, one token until the next start",
     );
+    let framed = remembering(good, "no workspace, one token until the next start");
     let fast = DashMap::<String, _, foldhash::fast::RandomState>::default();
 
     // As long as 32 random bytes are; there is nothing in it to be verified.
@@ -263,6 +264,14 @@ fn remembering_peers(world: &World) -> anyhow::Result<Vec<Entry>> {
             "static-bearer",
             "one static Bearer, `==`",
             Gate::new(Handler::open(), StaticBearer::new(&world.tokens.good)),
+        ),
+        framed.pair(
+            "static-framed",
+            "one static Bearer, `==`, header taken out, an identity of our size",
+            Gate::new(
+                Handler::behind::<Anybody>(),
+                Framed(StaticBearer::new(&world.tokens.good)),
+            ),
         ),
     ];
     Ok(entries.into_iter().flatten().collect())

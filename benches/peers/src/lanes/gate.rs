@@ -19,6 +19,9 @@ pub trait Check: Clone {
     /// Whether the identity goes into the request's extensions.
     const HANDS_OVER: bool = true;
 
+    /// Whether the header is taken out of a request that passes.
+    const SCRUBS: bool = false;
+
     /// Returns the identity if `token` is good.
     fn check(&self, token: &str) -> Option<Self::Identity>;
 }
@@ -62,6 +65,9 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let identity = bearer(request.headers()).and_then(|token| self.check.check(token));
         let future = identity.map(|identity| {
+            if C::SCRUBS {
+                drop(request.headers_mut().remove(AUTHORIZATION));
+            }
             if C::HANDS_OVER {
                 request.extensions_mut().insert(identity);
             }
