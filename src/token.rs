@@ -16,7 +16,10 @@ use crate::{
 ///
 /// It borrows; whoever holds the bytes wipes them.
 #[derive(Clone, Copy)]
-pub struct PresentedToken<'a>(&'a [u8]);
+pub struct PresentedToken<'a> {
+    bytes: &'a [u8],
+    was_in_url: bool,
+}
 
 /// A token that was just minted: the one time its plaintext can be read.
 ///
@@ -67,14 +70,33 @@ pub struct InvalidAccessTokenLife;
 pub struct SealedToken(Vec<u8>);
 
 impl<'a> PresentedToken<'a> {
-    /// Takes the bytes of a credential that a client sent.
+    /// Takes the bytes of a credential that a client sent in a header.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self {
+            bytes,
+            was_in_url: false,
+        }
+    }
+
+    /// Takes the bytes of a credential that a client sent in a URL.
+    ///
+    /// # Security
+    /// URLs end up in logs and histories: no access token is taken from there, and none is got for what was.
+    pub fn from_url(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            was_in_url: true,
+        }
     }
 
     /// Returns the bytes as they came.
     pub fn expose_secret(&self) -> &'a [u8] {
-        self.0
+        self.bytes
+    }
+
+    /// Returns whether it stood in a URL.
+    pub(crate) fn was_in_url(&self) -> bool {
+        self.was_in_url
     }
 }
 

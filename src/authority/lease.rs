@@ -56,17 +56,8 @@ pub struct LeaseEnded {
 
 impl VerifiedToken {
     /// Seals the outcome of a check; called where the check was made and nowhere else.
-    pub(super) fn new(lease: Lease) -> Self {
-        Self {
-            lease,
-            was_in_url: false,
-        }
-    }
-
-    /// Notes that the credential stood in the URL.
-    pub(crate) fn found_in_url(mut self) -> Self {
-        self.was_in_url = true;
-        self
+    pub(super) fn new(lease: Lease, was_in_url: bool) -> Self {
+        Self { lease, was_in_url }
     }
 
     /// Returns the workspace that the token opens.

@@ -42,6 +42,7 @@ pub(crate) struct PendingCheck {
     key: SlotKey,
     claims: Claims,
     tag: TokenTag,
+    was_in_url: bool,
     /// How often everything was doubted before the MAC was looked at: keys may be replaced while this waits.
     resyncs: u64,
 }
@@ -77,7 +78,7 @@ impl TokenAuthority {
     /// As of [`verify`](Self::verify), which takes workspace tokens alone.
     ///
     /// # Security
-    /// Take it from a header, as [`WorkspaceTokenLayer`](crate::WorkspaceTokenLayer) does, and never from a URL.
+    /// One [from a URL](PresentedToken::from_url) is refused.
     pub async fn verify_access(
         &self,
         workspace: &WorkspaceId,
@@ -117,12 +118,13 @@ impl TokenAuthority {
         accept: impl FnOnce(VerifiedToken),
     ) -> Option<Verdict> {
         let token = presented.expose_secret();
-        if !self.inner.access.codec.begins_as_ours(token) {
+        // In a URL none is: it would be one more thing for logs and histories to keep.
+        if presented.was_in_url() || !self.inner.access.codec.begins_as_ours(token) {
             return None;
         }
         let tag = self.inner.memory.tag_key.tag(token)?;
         if let Some(lease) = self.inner.recall_access(workspace, &tag) {
-            accept(VerifiedToken::new(lease));
+            accept(VerifiedToken::new(lease, false));
             return Some(Verdict::Verified);
         }
         Some(match self.inner.examine_access(workspace, token, tag) {
@@ -147,10 +149,10 @@ impl TokenAuthority {
         let Some(tag) = self.inner.memory.tag_key.tag(token) else {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
         };
-        if self.inner.recall(workspace, token, &tag, &mut accept) {
+        if self.inner.recall(workspace, presented, &tag, &mut accept) {
             return Verdict::Verified;
         }
-        self.inner.examine(workspace, token, tag, accept)
+        self.inner.examine(workspace, presented, tag, accept)
     }
 
     /// Checks against the store.
@@ -171,7 +173,7 @@ impl Inner {
     fn recall(
         self: &Arc<Self>,
         workspace: &WorkspaceId,
-        presented: &[u8],
+        presented: PresentedToken<'_>,
         tag: &TokenTag,
         accept: &mut impl FnMut(VerifiedToken, Hold),
     ) -> bool {
@@ -182,7 +184,8 @@ impl Inner {
             return false;
         }
         // After the MAC once more: keys that are replaced meanwhile raise doubts.
-        let is_proven = known.is_proven() || (self.has_signed(presented) && self.is_fresh(&known));
+        let is_proven = known.is_proven()
+            || (self.has_signed(presented.expose_secret()) && self.is_fresh(&known));
         let hold = is_proven.then(|| known.hold()).flatten();
         let (Some(hold), Some(token_id), Some(generation)) =
             (hold, known.token_id(), known.generation())
@@ -191,7 +194,7 @@ impl Inner {
         };
         known.prove();
         let lease = Lease::new(*key, token_id, generation, hold);
-        accept(VerifiedToken::new(lease), hold);
+        accept(VerifiedToken::new(lease, presented.was_in_url()), hold);
         true
     }
 
@@ -206,10 +209,11 @@ impl Inner {
     fn examine(
         self: &Arc<Self>,
         workspace: &WorkspaceId,
-        token: &[u8],
+        presented: PresentedToken<'_>,
         tag: TokenTag,
         mut accept: impl FnMut(VerifiedToken, Hold),
     ) -> Verdict {
+        let token = presented.expose_secret();
         let resyncs = self.memory.slots.resyncs();
         let Some(claims) = self.open(token) else {
             return Verdict::Rejected(Rejection::invalid_token(TokenProblem::NotOurs));
@@ -221,9 +225,9 @@ impl Inner {
         let key = SlotKey::new(claims.workspace, claims.name);
         let slot = self.memory.slots.get(&key);
         match slot.and_then(|slot| self.compare_with_memory(&slot, &claims, &tag)) {
-            Some(Ok(verified)) => {
-                let hold = verified.lease().hold();
-                accept(verified, hold);
+            Some(Ok(lease)) => {
+                let hold = lease.hold();
+                accept(VerifiedToken::new(lease, presented.was_in_url()), hold);
                 Verdict::Verified
             }
             Some(Err(rejection)) => Verdict::Rejected(rejection),
@@ -231,6 +235,7 @@ impl Inner {
                 key,
                 claims: Claims::Workspace(claims, Zeroizing::new(token.to_vec())),
                 tag,
+                was_in_url: presented.was_in_url(),
                 resyncs,
             })),
         }
@@ -261,6 +266,7 @@ impl Inner {
             key,
             claims: Claims::Access(claims, term),
             tag,
+            was_in_url: false,
             resyncs,
         }))
     }
@@ -279,7 +285,7 @@ impl Inner {
         slot: &Slot,
         claims: &WorkspaceClaims,
         tag: &TokenTag,
-    ) -> Option<Result<VerifiedToken, Rejection>> {
+    ) -> Option<Result<Lease, Rejection>> {
         if claims.generation.number() < slot.cell().generation() {
             let superseded = Rejection::superseded_token(slot.key, claims.generation);
             return Some(Err(superseded));
@@ -299,7 +305,7 @@ impl Inner {
         let hold = known.hold()?;
         known.prove();
         let lease = Lease::new(slot.key, token_id, claims.generation, hold);
-        Some(Ok(VerifiedToken::new(lease)))
+        Some(Ok(lease))
     }
 
     /// Compares a token with its row; once more where the answer says too little of the present when it is there.
@@ -333,10 +339,11 @@ impl Inner {
             }
             slot.mark_used();
             let lease = Lease::new(check.key, record.token_id, record.generation, hold);
-            return Ok(VerifiedToken::new(match &check.claims {
+            let lease = match &check.claims {
                 Claims::Access(_, term) => lease.until(Arc::clone(term)),
                 Claims::Workspace(..) => lease,
-            }));
+            };
+            return Ok(VerifiedToken::new(lease, check.was_in_url));
         }
         let late = StoreError::with_source(StoreErrorKind::Unavailable, LATE);
         Err(unavailable(late))

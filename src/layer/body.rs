@@ -111,12 +111,7 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
         deadline: Option<Box<Deadline>>,
         ending: impl FnOnce() -> Ending,
     ) -> Self {
-        let is_short = inner.is_end_stream()
-            || inner
-                .size_hint()
-                .upper()
-                .is_some_and(|upper| upper <= SMALL);
-        if is_short {
+        if is_short(&inner) {
             return Self::open(inner);
         }
         // Counted from the start, so that a rotation finds streams which nobody reads.
@@ -230,6 +225,13 @@ fn poll_while_live<B: Body<Data = Bytes>>(
             }
         }
     }
+}
+
+/// Returns whether a body is over before anybody could cut it.
+#[inline]
+pub(super) fn is_short(body: &impl Body) -> bool {
+    let upper = || body.size_hint().upper();
+    body.is_end_stream() || upper().is_some_and(|upper| upper <= SMALL)
 }
 
 /// Returns whether a call or stream may go on: its token is the current one, and the time of an access token not over.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::{
     jwt::MAX_TOKEN_LENGTH,
     rejection::{CredentialProblem, Rejection, RejectionKind},
+    token::PresentedToken,
 };
 
 /// The most bytes of a query in which a credential is looked for: what is longer holds none that we gave out.
@@ -85,6 +86,16 @@ impl Credential {
                 query.as_bytes().get(place.clone()).unwrap_or_default()
             }
             Self::Unescaped(value) => value,
+        }
+    }
+
+    /// Returns it as what is to be checked, with the place where it stood.
+    #[inline]
+    pub(crate) fn as_presented(&self) -> PresentedToken<'_> {
+        let bytes = self.expose_secret();
+        match self.is_from_query() {
+            true => PresentedToken::from_url(bytes),
+            false => PresentedToken::new(bytes),
         }
     }
 

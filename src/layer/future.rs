@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::{
     Farewell, GuardedBody,
-    body::{Ending, end_of, is_live},
+    body::{Ending, end_of, is_live, is_short},
     layer::{Gate, Manners, PendingAdmission, ResourceMetadata, Responder},
 };
 use crate::{
@@ -66,7 +66,6 @@ struct Held<S, ReqBody> {
     service: S,
     request: Request<ReqBody>,
     gate: Arc<Gate>,
-    in_url: bool,
     resource_metadata: ResourceMetadata,
 }
 
@@ -90,7 +89,6 @@ where
     ) -> Self {
         let PendingAdmission {
             check,
-            in_url,
             resource_metadata,
         } = pending;
         let authority = gate.authority().clone();
@@ -99,7 +97,6 @@ where
             service,
             request,
             gate,
-            in_url,
             resource_metadata,
         });
         Self {
@@ -230,10 +227,6 @@ where
 {
     fn run(mut self, token: VerifiedToken, manners: Manners) -> State<S, ReqBody, S::Future> {
         let (hold, deadline) = (token.lease().hold(), token.lease().deadline());
-        let token = match self.in_url {
-            true => token.found_in_url(),
-            false => token,
-        };
         self.request.extensions_mut().insert(token);
         State::Running {
             future: self.service.call(self.request),
@@ -282,13 +275,17 @@ fn take_farewell<B>(response: &mut Response<B>) -> Option<Farewell> {
     response.extensions_mut().remove::<Farewell>()
 }
 
-#[inline]
+#[inline(always)]
 fn guard<B: Body<Data = Bytes>>(
     response: Response<B>,
     hold: Hold,
     deadline: Option<Box<Deadline>>,
     farewell: Option<Farewell>,
 ) -> Response<GuardedBody<B>> {
+    // Asked before it is taken apart: putting it together again is one copy more of all its headers.
+    if is_short(response.body()) {
+        return response.map(GuardedBody::open);
+    }
     let (parts, body) = response.into_parts();
     let ending = || Ending::of(&parts.headers, farewell.map(|farewell| farewell.0));
     let body = GuardedBody::guarded(body, hold, deadline, ending);

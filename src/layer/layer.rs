@@ -11,7 +11,7 @@ use tower_layer::Layer;
 
 use super::{
     RequestAddress, WorkspaceResolver, WorkspaceTokenService,
-    credential::{Captured, Credential, capture},
+    credential::{Captured, capture},
     response,
 };
 use crate::{
@@ -62,8 +62,6 @@ pub(super) enum Admission {
 /// What is left to do where memory could not decide.
 pub(super) struct PendingAdmission {
     pub(super) check: Box<PendingCheck>,
-    /// The credential stood in the URL.
-    pub(super) in_url: bool,
     pub(super) resource_metadata: ResourceMetadata,
 }
 
@@ -270,19 +268,16 @@ impl Gate {
             let missing = Rejection::new(RejectionKind::MissingCredential);
             return Err(self.turn_away(missing, Some(&address), manners));
         };
-        let in_url = credential.is_from_query();
-        let presented = PresentedToken::new(credential.expose_secret());
-        let verdict =
-            self.authority
-                .verify_now(&workspace, presented, |token, hold| match in_url {
-                    true => accept(token.found_in_url(), hold),
-                    false => accept(token, hold),
-                });
-        match verdict {
+        let presented = credential.as_presented();
+        // Given away as it is: a closure around this one would be one copy more of the token.
+        match self
+            .authority
+            .verify_now(&workspace, presented, &mut accept)
+        {
             Verdict::Verified => Ok(Admission::Verified(manners)),
-            Verdict::Pending(check) => Ok(self.pending(check, in_url, &address, manners)),
+            Verdict::Pending(check) => Ok(self.pending(check, &address, manners)),
             Verdict::Rejected(rejection) => self
-                .decide_access(&workspace, credential, &address, accept, manners)
+                .decide_access(&workspace, presented, &address, accept, manners)
                 .unwrap_or_else(|| {
                     let rejection = credential.placeholder().unwrap_or(rejection);
                     Err(self.turn_away(rejection, Some(&address), manners))
@@ -291,22 +286,16 @@ impl Gate {
     }
 
     /// Decides about what is no workspace token; `None` if it is no access token either.
-    ///
-    /// In a URL none is: it would be one more thing for logs and histories to keep.
     #[inline(never)]
     fn decide_access(
         &self,
         workspace: &WorkspaceId,
-        credential: &Credential,
+        presented: PresentedToken<'_>,
         address: &RequestAddress<'_>,
         mut accept: impl FnMut(VerifiedToken, Hold),
         manners: Manners,
     ) -> Option<Result<Admission, Admission>> {
-        if credential.is_from_query() {
-            return None;
-        }
         let mut deadline = None;
-        let presented = PresentedToken::new(credential.expose_secret());
         let verdict = self
             .authority
             .verify_access_now(workspace, presented, |token| {
@@ -316,7 +305,7 @@ impl Gate {
             })?;
         Some(match verdict {
             Verdict::Verified => Ok(Admission::VerifiedAccess(deadline, manners)),
-            Verdict::Pending(check) => Ok(self.pending(check, false, address, manners)),
+            Verdict::Pending(check) => Ok(self.pending(check, address, manners)),
             Verdict::Rejected(rejection) => Err(self.turn_away(rejection, Some(address), manners)),
         })
     }
@@ -324,13 +313,11 @@ impl Gate {
     fn pending(
         &self,
         check: Box<PendingCheck>,
-        in_url: bool,
         address: &RequestAddress<'_>,
         manners: Manners,
     ) -> Admission {
         let pending = PendingAdmission {
             check,
-            in_url,
             resource_metadata: self.resource_metadata(address),
         };
         Admission::Pending(Box::new(pending), manners)

@@ -245,9 +245,29 @@ async fn one_that_would_live_for_longer_than_any_is_not_ours() {
 #[tokio::test]
 async fn a_token_that_stood_in_the_url_is_not_exchanged() {
     let world = World::new().await;
-    let token = world.verified().await.found_in_url();
-    let error = world.authority.exchange(&token).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotExchangeable);
+    for doubted in [false, true] {
+        if doubted {
+            world.authority.inner().doubt_everything();
+        }
+        let presented = PresentedToken::from_url(world.token.as_bytes());
+        let token = world.authority.verify(&acme(), presented).await.unwrap();
+        assert!(token.was_in_url());
+        let error = world.authority.exchange(&token).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotExchangeable);
+    }
+}
+
+#[tokio::test]
+async fn an_access_token_that_stood_in_the_url_is_refused() {
+    let world = World::new().await;
+    let access = world.exchange().await;
+    for _ in 0..2 {
+        let presented = PresentedToken::from_url(access.as_bytes());
+        let refused = world.authority.verify_access(&acme(), presented).await;
+        let not_ours = Rejection::invalid_token(TokenProblem::NotOurs);
+        assert_eq!(refused.unwrap_err().kind(), not_ours.kind());
+        world.check(&access).await.unwrap();
+    }
 }
 
 /// A store that was put back, or another one after a failover: it has counted to the same revision and generation, for
