@@ -25,6 +25,11 @@ const LEVELS: usize = 30 - FIRST as usize;
 pub(super) struct Index {
     levels: [OnceLock<Box<[Bucket]>>; LEVELS],
     level: AtomicUsize,
+    /// How many entries the level holds.
+    held: AtomicUsize,
+    /// Entries whose buckets are full though the level is not: more of one fingerprint than fit. Each part is twice
+    /// as large as the one before.
+    aside: [OnceLock<Box<[Bucket]>>; LEVELS],
 }
 
 /// What something is looked for by, of which any 32 bits are as good as any others.
@@ -45,27 +50,26 @@ impl Index {
         mut look: impl FnMut(u32) -> Option<T>,
     ) -> Option<T> {
         let buckets = self.levels[self.level.load(Ordering::Acquire)].get()?;
-        for bucket in fingerprint.choose(buckets) {
-            for entry in &bucket.0 {
-                let entry = entry.load(Ordering::Acquire);
-                if (entry >> 32) as u32 == fingerprint.0
-                    && let Some(number) = (entry as u32).checked_sub(1)
-                    && let Some(found) = look(number)
-                {
-                    return Some(found);
-                }
-            }
-        }
-        None
+        let mut offer = |bucket: &Bucket| bucket.offer(fingerprint, &mut look);
+        let mut choices = fingerprint.choose(buckets);
+        choices
+            .find_map(&mut offer)
+            .or_else(|| self.aside().find_map(offer))
     }
 
     /// Inserts a number. There is one writer at a time: the caller sees to it.
     pub(super) fn insert(&self, fingerprint: Fingerprint, number: u32) {
         let entry = fingerprint.entry(number);
         let level = self.level.load(Ordering::Relaxed);
-        let buckets = self.levels[level].get_or_init(|| empty(level));
-        if !put(buckets, entry) {
-            self.grow(level, entry);
+        let buckets = self.levels[level].get_or_init(|| empty(FIRST as usize + level));
+        if self.put(buckets, entry) {
+            return;
+        }
+        // Where there is room enough, a larger level would have none for it either.
+        let is_full = 2 * self.held.load(Ordering::Relaxed) >= 8 * buckets.len();
+        let next = is_full.then(|| self.grow(level + 1, buckets)).flatten();
+        if !next.is_some_and(|next| self.put(next, entry)) {
+            self.put_aside(entry);
         }
     }
 
@@ -75,27 +79,57 @@ impl Index {
             return;
         };
         let entry = fingerprint.entry(number);
-        let mut entries = fingerprint.choose(buckets).flat_map(|bucket| &bucket.0);
-        if let Some(found) = entries.find(|found| found.load(Ordering::Relaxed) == entry) {
-            found.store(0, Ordering::Release);
+        if take_out(fingerprint.choose(buckets), entry) {
+            self.add_held(usize::MAX);
+        } else {
+            take_out(self.aside(), entry);
         }
     }
 
-    /// Publishes the next level that holds everything and `entry` too.
-    fn grow(&self, level: usize, entry: u64) {
-        let held = self.levels[level].get().into_iter();
-        let held = held.flat_map(|buckets| entries_of(buckets));
-        let entries: Vec<u64> = held.chain([entry]).collect();
-        // One step is enough unless 17 fingerprints fall together, in which case no size is: then there are 2^32
-        // slots or the hash is broken, and memory is not to be filled for that.
-        for next in (level + 1..LEVELS).take(3) {
-            let buckets = empty(next);
-            if entries.iter().all(|entry| put(&buckets, *entry)) {
-                self.levels[next].get_or_init(|| buckets);
-                self.level.store(next, Ordering::Release);
-                return;
+    /// Publishes a level with all that `buckets` hold, and returns it; `None` if it would be too large.
+    fn grow(&self, level: usize, buckets: &[Bucket]) -> Option<&[Bucket]> {
+        let next = self.levels.get(level)?;
+        let next = next.get_or_init(|| empty(FIRST as usize + level));
+        self.held.store(0, Ordering::Relaxed);
+        // All of it before the level is: nobody may miss what was there.
+        for entry in entries_of(buckets) {
+            if !self.put(next, entry) {
+                self.put_aside(entry);
             }
         }
+        self.level.store(level, Ordering::Release);
+        Some(next)
+    }
+
+    /// Puts an entry into the emptier of its buckets; returns whether there was room.
+    fn put(&self, buckets: &[Bucket], entry: u64) -> bool {
+        let choices = Fingerprint::of(entry).choose(buckets);
+        let free = |bucket: &&Bucket| bucket.free().count();
+        // The last of those that are equal would be the second choice, which is looked at second.
+        let emptier = choices.min_by_key(|bucket| std::cmp::Reverse(free(bucket)));
+        let free = emptier.and_then(|bucket| bucket.free().next());
+        if let Some(free) = free {
+            free.store(entry, Ordering::Release);
+            self.add_held(1);
+        }
+        free.is_some()
+    }
+
+    fn put_aside(&self, entry: u64) {
+        let parts = self.aside.iter().enumerate();
+        let buckets = parts.flat_map(|(part, buckets)| buckets.get_or_init(|| empty(part)));
+        let free = buckets.flat_map(Bucket::free).next();
+        free.expect("2^32 slots fill no memory")
+            .store(entry, Ordering::Release);
+    }
+
+    fn aside(&self) -> impl Iterator<Item = &Bucket> {
+        self.aside.iter().map_while(OnceLock::get).flatten()
+    }
+
+    fn add_held(&self, count: usize) {
+        let held = self.held.load(Ordering::Relaxed).wrapping_add(count);
+        self.held.store(held, Ordering::Relaxed);
     }
 }
 
@@ -125,8 +159,9 @@ impl Fingerprint {
     }
 }
 
-fn empty(level: usize) -> Box<[Bucket]> {
-    let buckets = 1_usize << (FIRST as usize + level);
+/// Makes 2^`exponent` buckets.
+fn empty(exponent: usize) -> Box<[Bucket]> {
+    let buckets = 1_usize << exponent;
     iter::repeat_with(Bucket::default).take(buckets).collect()
 }
 
@@ -137,22 +172,32 @@ fn entries_of(buckets: &[Bucket]) -> impl Iterator<Item = u64> {
         .filter(|entry| *entry != 0)
 }
 
-/// Puts an entry into the emptier of its buckets; returns whether there was room.
-fn put(buckets: &[Bucket], entry: u64) -> bool {
-    let choices = Fingerprint::of(entry).choose(buckets);
-    let free = |bucket: &&Bucket| bucket.free().count();
-    // The last of those that are equal would be the second choice, which is looked at second.
-    let emptier = choices.min_by_key(|bucket| std::cmp::Reverse(free(bucket)));
-    match emptier.and_then(|bucket| bucket.free().next()) {
-        Some(free) => {
-            free.store(entry, Ordering::Release);
-            true
-        }
-        None => false,
+/// Takes an entry out of wherever it is in these buckets; returns whether it was there.
+fn take_out<'a>(buckets: impl Iterator<Item = &'a Bucket>, entry: u64) -> bool {
+    let mut entries = buckets.flat_map(|bucket| &bucket.0);
+    let found = entries.find(|found| found.load(Ordering::Relaxed) == entry);
+    if let Some(found) = found {
+        found.store(0, Ordering::Release);
     }
+    found.is_some()
 }
 
 impl Bucket {
+    /// Offers each number of this fingerprint to `look`, until that finds something.
+    #[inline]
+    fn offer<T>(
+        &self,
+        fingerprint: Fingerprint,
+        look: &mut impl FnMut(u32) -> Option<T>,
+    ) -> Option<T> {
+        let mut numbers = self.0.iter().filter_map(|entry| {
+            let entry = entry.load(Ordering::Acquire);
+            let is_it = (entry >> 32) as u32 == fingerprint.0;
+            is_it.then(|| (entry as u32).checked_sub(1))?
+        });
+        numbers.find_map(look)
+    }
+
     fn free(&self) -> impl Iterator<Item = &AtomicU64> {
         self.0
             .iter()
@@ -231,13 +276,29 @@ mod tests {
         assert_eq!(index.level.load(Ordering::Relaxed), 0);
     }
 
+    /// No hash of ours does that, but what is not found is a slot that nobody can rotate.
     #[test]
-    fn numbers_of_one_fingerprint_are_all_offered() {
+    fn numbers_of_one_fingerprint_are_all_offered_and_take_no_memory_for_it() {
         let index = Index::default();
-        (0..16).for_each(|number| index.insert(Fingerprint(0), number));
-        let mut offered = found(&index, Fingerprint(0));
-        offered.sort_unstable();
-        offered.dedup();
-        assert_eq!(offered, Vec::from_iter(0..16));
+        for number in 0..1000 {
+            index.insert(Fingerprint(0), number);
+        }
+        // And when all of it moves to other levels.
+        for n in 1000..5000 {
+            index.insert(fingerprint(n), n);
+        }
+        let level = index.level.load(Ordering::Relaxed);
+        assert!((6..=8).contains(&level), "{level}");
+        let offered = || {
+            let mut offered = found(&index, Fingerprint(0));
+            offered.sort_unstable();
+            offered
+        };
+        assert_eq!(offered(), Vec::from_iter(0..1000));
+        (0..990).for_each(|number| index.remove(Fingerprint(0), number));
+        assert_eq!(offered(), Vec::from_iter(990..1000));
+        for n in 1000..5000 {
+            assert!(found(&index, fingerprint(n)).contains(&n), "{n}");
+        }
     }
 }
