@@ -1,7 +1,6 @@
 //! Values that are never freed but used again: what [`Hold`](super::liveness::Hold)s point to.
 //!
-//! Memory is bounded by the most that were in use at one time, and those few that somebody still waited
-//! on when they were given back.
+//! Memory is bounded by the most that were in use or waited on at one time.
 
 use std::{
     collections::VecDeque,
@@ -16,6 +15,9 @@ pub(super) struct Pool<T: 'static> {
     idle: Mutex<VecDeque<&'static T>>,
 }
 
+/// How many values are asked whether they are watched before a new one is made.
+const LOOKS: usize = 8;
+
 /// A value that can be used again.
 pub(super) trait Reuse: Default {
     /// How many values lie idle before the first of them is used again.
@@ -24,7 +26,7 @@ pub(super) trait Reuse: Default {
     /// dropped) stays true until then. Nobody is told of its end, since nobody is left who could rotate.
     const QUARANTINE: usize = 4096;
 
-    /// Returns whether somebody still waits on it, so that nobody else may ever have it.
+    /// Returns whether somebody still waits on it, so that nobody else may have it yet.
     fn is_watched(&self) -> bool;
 
     /// Makes it as good as new.
@@ -51,18 +53,24 @@ impl<T: Reuse> Pool<T> {
 
     /// Takes back what nobody owns any longer.
     pub(super) fn give_back(&self, value: &'static T) {
-        if !value.is_watched() {
-            self.idle().push_back(value);
-        }
+        self.idle().push_back(value);
     }
 
+    /// Returns the value that has lain idle longest and is watched by nobody; `None` if it is not soon found.
     fn longest_idle(&self) -> Option<&'static T> {
         let mut idle = self.idle();
-        if idle.len() > T::QUARANTINE {
-            idle.pop_front()
-        } else {
-            None
+        for _ in 0..LOOKS {
+            if idle.len() <= T::QUARANTINE {
+                return None;
+            }
+            let value = idle.pop_front()?;
+            // Asked now and not when it came back: who still holds it may begin to wait at any time.
+            if !value.is_watched() {
+                return Some(value);
+            }
+            idle.push_back(value);
         }
+        None
     }
 
     fn idle(&self) -> MutexGuard<'_, VecDeque<&'static T>> {
@@ -124,15 +132,32 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_waits_on_is_never_used_again() {
+    fn what_somebody_waits_on_is_not_used_again_until_nobody_does() {
         let pool = Pool::<Value>::new();
         let watched = pool.take();
         watched.is_watched.store(true, Ordering::SeqCst);
         pool.give_back(watched);
-        for _ in 0..2 * Value::QUARANTINE {
-            let other = pool.take();
-            assert!(!std::ptr::eq(other, watched));
-            pool.give_back(other);
+        let is_used_again = || {
+            (0..2 * Value::QUARANTINE).any(|_| {
+                let other = pool.take();
+                pool.give_back(other);
+                std::ptr::eq(other, watched)
+            })
+        };
+        assert!(!is_used_again());
+        watched.is_watched.store(false, Ordering::SeqCst);
+        assert!(is_used_again());
+    }
+
+    #[test]
+    fn a_new_value_is_made_where_all_that_lie_idle_are_watched() {
+        let pool = Pool::<Value>::new();
+        let taken = Vec::from_iter((0..Value::QUARANTINE + 2 * LOOKS).map(|_| pool.take()));
+        for value in &taken {
+            value.is_watched.store(true, Ordering::SeqCst);
+            pool.give_back(value);
         }
+        let new = pool.take();
+        assert!(!taken.iter().any(|value| std::ptr::eq(*value, new)));
     }
 }
