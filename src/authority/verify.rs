@@ -413,11 +413,10 @@ impl Inner {
         record: &TokenRecord,
         sealed: &SealedToken,
     ) -> Result<CurrentToken, Rejection> {
-        let known = known_tag_of(slot, record);
         // Unproven: of the parent's own MAC, nothing was learned under the keys of now.
         let parent = |tag| CurrentToken::unproven(tag, record.token_id);
         if self.access.knows(&check.tag, record, check.resyncs) {
-            return Ok(parent(known));
+            return Ok(parent(None));
         }
         let opened = self.cipher().open(&context(record), sealed).await;
         let opened = opened.map_err(unavailable)?;
@@ -436,7 +435,7 @@ impl Inner {
             term: Arc::clone(term),
         };
         self.remember_access(access);
-        Ok(parent(known.or_else(|| self.tag_of_opened(opened))))
+        Ok(parent(self.tag_of_opened(opened)))
     }
 
     /// Returns whether what is remembered of a slot may be trusted without a look at the store.
@@ -515,14 +514,10 @@ fn unknown() -> Rejection {
 }
 
 /// Returns the tag of the token in `record`, if it is remembered from that very revision.
-///
-/// A store that was put back counts revisions once more, so equal ones need not be of the same token.
 fn known_tag_of(slot: &Slot, record: &TokenRecord) -> Option<TokenTag> {
     let known = slot.known()?;
-    let is_it = slot.key == record.key
-        && known.revision() == record.revision.number()
-        && known.generation() == Some(record.generation)
-        && known.token_id() == Some(record.token_id);
+    let is_it =
+        slot.key == record.key && known.is_of(record.revision, record.generation, record.token_id);
     is_it.then(|| known.tag())?
 }
 

@@ -132,10 +132,17 @@ impl SlotTable {
         if before.is_some_and(|known| known.age() > read.age()) {
             return;
         }
-        let is_proven = read.token.is_some_and(|token| token.is_proven);
-        slot.state.current.write(read.to_words(), is_proven);
         let tag_before = before.and_then(|known| known.tag());
-        let tag = read.token.and_then(|token| token.tag);
+        let token = read.token.map(|token| {
+            // Who saw the slot through an access token alone has not learned that its tag is another one.
+            let same = before.filter(|it| it.is_of(read.revision, read.generation, token.id));
+            let tag = token.tag.or_else(|| same?.tag());
+            CurrentToken { tag, ..token }
+        });
+        let read = Current { token, ..*read };
+        let is_proven = token.is_some_and(|token| token.is_proven);
+        slot.state.current.write(read.to_words(), is_proven);
+        let tag = token.and_then(|token| token.tag);
         match (tag_before, tag) {
             (Some(before), Some(tag)) if before.matches(&tag) => {}
             (before, tag) => {
@@ -284,6 +291,15 @@ impl Known {
     #[inline]
     pub(super) fn read_at(&self) -> Moment {
         Moment::from_start(Duration::from_nanos(self.seen.words[9]))
+    }
+
+    /// Returns whether this was remembered of that revision, with that token.
+    ///
+    /// A store that was put back counts revisions once more, so equal ones need not be of the same token.
+    pub(super) fn is_of(&self, revision: Revision, generation: Generation, id: TokenId) -> bool {
+        self.revision() == revision.number()
+            && self.generation() == Some(generation)
+            && self.token_id() == Some(id)
     }
 
     /// What is remembered is replaced by what is not less than this.

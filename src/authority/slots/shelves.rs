@@ -7,7 +7,7 @@ use std::{
     array, iter,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -45,10 +45,14 @@ struct Chunk {
 #[repr(C, align(128))]
 pub(super) struct SlotState {
     pub(super) cell: Cell,
-    doubts: AtomicU32,
-    used: AtomicBool,
+    /// How often this slot alone was doubted, above a bit that tells whether its token was used since that was taken.
+    /// Together, since there is room for one word.
+    doubts_and_use: AtomicU64,
     pub(super) current: Record<WORDS>,
 }
+
+const USED: u64 = 1;
+const DOUBT: u64 = 2;
 
 #[derive(Debug)]
 struct States([SlotState; CHUNK]);
@@ -78,6 +82,10 @@ impl Drop for Shelves {
     fn drop(&mut self) {
         let chunks = self.shelves.iter().filter_map(OnceLock::get).flatten();
         for chunk in chunks.filter_map(OnceLock::get) {
+            // Now and not when they are used again: nothing of a token outlives whoever remembers it.
+            for state in &chunk.states.0 {
+                state.current.write([0; WORDS], false);
+            }
             STATES.give_back(chunk.states);
         }
     }
@@ -95,23 +103,23 @@ impl Chunk {
 impl SlotState {
     /// Returns how often what is remembered of this slot alone was doubted.
     pub(super) fn doubts(&self) -> u64 {
-        self.doubts.load(Ordering::SeqCst).into()
+        self.doubts_and_use.load(Ordering::SeqCst) / DOUBT
     }
 
     pub(super) fn doubt(&self) {
-        self.doubts.fetch_add(1, Ordering::SeqCst);
+        self.doubts_and_use.fetch_add(DOUBT, Ordering::SeqCst);
     }
 
     #[inline]
     pub(super) fn mark_used(&self) {
         // Loaded first, so that the cache line is written once per flush and not once per request.
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::Relaxed);
+        if self.doubts_and_use.load(Ordering::Relaxed) & USED == 0 {
+            self.doubts_and_use.fetch_or(USED, Ordering::Relaxed);
         }
     }
 
     pub(super) fn take_used(&self) -> bool {
-        self.used.swap(false, Ordering::Relaxed)
+        self.doubts_and_use.fetch_and(!USED, Ordering::Relaxed) & USED != 0
     }
 }
 
@@ -119,8 +127,7 @@ impl Default for States {
     fn default() -> Self {
         Self(array::from_fn(|_| SlotState {
             cell: Cell::new(),
-            doubts: AtomicU32::new(0),
-            used: AtomicBool::new(false),
+            doubts_and_use: AtomicU64::new(0),
             current: Record::new(),
         }))
     }
@@ -137,9 +144,7 @@ impl Reuse for States {
     fn begin_new_life(&self) {
         for state in &self.0 {
             state.cell.begin_new_life();
-            state.doubts.store(0, Ordering::SeqCst);
-            state.used.store(false, Ordering::Relaxed);
-            state.current.write([0; WORDS], false);
+            state.doubts_and_use.store(0, Ordering::SeqCst);
         }
     }
 }
@@ -164,6 +169,20 @@ mod tests {
     #[test]
     fn two_cache_lines_hold_what_changes() {
         assert_eq!(size_of::<SlotState>(), 128);
+    }
+
+    #[test]
+    fn doubts_and_use_share_a_word_and_nothing_else() {
+        let States(states) = States::default();
+        let state = &states[0];
+        assert!(!state.take_used() && state.doubts() == 0);
+        state.mark_used();
+        state.doubt();
+        state.mark_used();
+        state.doubt();
+        assert_eq!(state.doubts(), 2);
+        assert!(state.take_used() && !state.take_used());
+        assert_eq!(state.doubts(), 2);
     }
 
     #[test]

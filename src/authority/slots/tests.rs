@@ -108,6 +108,38 @@ fn a_token_that_is_replaced_meanwhile_is_not_proven_by_its_predecessor() {
     assert!(!slot.known().unwrap().is_proven());
 }
 
+/// An access token's check that comes between may not take its parent's tag away: the next request would read the store.
+#[test]
+fn a_tag_stays_known_while_its_token_is_seen_without_it() {
+    let (table, tags) = (SlotTable::default(), TagKey::generate().unwrap());
+    let slot = table.get_or_create(&key("acme"));
+    let [first, second] = ["first", "second"].map(|token| tag(&tags, token));
+    let seen = |id| Some(CurrentToken::unproven(None, id));
+    let proven = CurrentToken::proven(first, id(1));
+    table.remember(&slot, &current(1, Some(proven)));
+    table.remember(&slot, &current(1, seen(id(1))));
+    let (_, known) = table.find(&first).unwrap();
+    // Its MAC was not looked at under the keys of now.
+    assert!(!known.is_proven());
+    // Of another revision, and of another token, as after a restore, it is not known.
+    table.remember(&slot, &current(2, seen(id(1))));
+    assert!(table.find(&first).is_none() && slot.known().unwrap().tag().is_none());
+    let proven = CurrentToken::proven(second, id(1));
+    table.remember(&slot, &current(3, Some(proven)));
+    table.remember(&slot, &current(3, seen(id(2))));
+    assert!(table.find(&second).is_none() && slot.known().unwrap().tag().is_none());
+}
+
+#[test]
+fn nothing_of_a_token_outlives_its_table() {
+    let (table, tags) = (SlotTable::default(), TagKey::generate().unwrap());
+    let slot = table.get_or_create(&key("acme"));
+    let token = CurrentToken::proven(tag(&tags, "token"), id(3));
+    table.remember(&slot, &current(1, Some(token)));
+    drop(table);
+    assert_eq!(slot.state.current.read().unwrap().words, [0; WORDS]);
+}
+
 /// One cell for each slot, however many ask for it at once.
 #[test]
 fn there_are_not_two_of_one_slot() {
