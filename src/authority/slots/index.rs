@@ -50,11 +50,24 @@ impl Index {
         mut look: impl FnMut(u32) -> Option<T>,
     ) -> Option<T> {
         let buckets = self.levels[self.level.load(Ordering::Acquire)].get()?;
-        let mut offer = |bucket: &Bucket| bucket.offer(fingerprint, &mut look);
-        let mut choices = fingerprint.choose(buckets);
-        choices
-            .find_map(&mut offer)
-            .or_else(|| self.aside().find_map(offer))
+        for bucket in fingerprint.choose(buckets) {
+            if let Some(found) = bucket.find(fingerprint, &mut look) {
+                return Some(found);
+            }
+        }
+        self.aside[0].get()?;
+        self.find_aside(fingerprint, look)
+    }
+
+    /// Apart, so that it costs no request anything.
+    #[cold]
+    fn find_aside<T>(
+        &self,
+        fingerprint: Fingerprint,
+        mut look: impl FnMut(u32) -> Option<T>,
+    ) -> Option<T> {
+        self.aside()
+            .find_map(|bucket| bucket.find(fingerprint, &mut look))
     }
 
     /// Inserts a number. There is one writer at a time: the caller sees to it.
@@ -184,18 +197,22 @@ fn take_out<'a>(buckets: impl Iterator<Item = &'a Bucket>, entry: u64) -> bool {
 
 impl Bucket {
     /// Offers each number of this fingerprint to `look`, until that finds something.
-    #[inline]
-    fn offer<T>(
+    #[inline(always)]
+    fn find<T>(
         &self,
         fingerprint: Fingerprint,
         look: &mut impl FnMut(u32) -> Option<T>,
     ) -> Option<T> {
-        let mut numbers = self.0.iter().filter_map(|entry| {
+        for entry in &self.0 {
             let entry = entry.load(Ordering::Acquire);
-            let is_it = (entry >> 32) as u32 == fingerprint.0;
-            is_it.then(|| (entry as u32).checked_sub(1))?
-        });
-        numbers.find_map(look)
+            if (entry >> 32) as u32 == fingerprint.0
+                && let Some(number) = (entry as u32).checked_sub(1)
+                && let Some(found) = look(number)
+            {
+                return Some(found);
+            }
+        }
+        None
     }
 
     fn free(&self) -> impl Iterator<Item = &AtomicU64> {
