@@ -2,6 +2,7 @@
 //! writes nothing and fails where they differ.
 
 use std::{
+    cmp::Reverse,
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -56,9 +57,11 @@ fn render(docs: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
     let folder = docs.join("benchmarks");
     let layers: LayerResults = read(&folder.join("layers.json"))?;
     let http: HttpResults = read(&folder.join("http.json"))?;
+    let runs = [vec![layers.clone()], earlier(&folder.join("earlier"))?].concat();
     let page = docs.join("benchmarks.md");
     let text = fs::read_to_string(&page).context("docs/benchmarks.md")?;
-    let tables = [tables::of_layers(&layers), tables::of_http(&http)].concat();
+    let machines = vec![tables::of_machines(&runs)];
+    let tables = [tables::of_layers(&layers), machines, tables::of_http(&http)].concat();
     let mut files = vec![(page, document::fill(&text, &tables)?)];
     let charts = [chart::of_layers(&layers), chart::of_http(&http)].concat();
     files.extend(
@@ -67,6 +70,15 @@ fn render(docs: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
             .map(|(name, svg)| (folder.join(name), svg)),
     );
     Ok(files)
+}
+
+/// Reads the races that were run before, on other machines and of other commits, the last one first.
+fn earlier(folder: &Path) -> anyhow::Result<Vec<LayerResults>> {
+    let files = fs::read_dir(folder).context("docs/benchmarks/earlier")?;
+    let runs = files.map(|file| read::<LayerResults>(&file?.path()));
+    let mut runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
+    runs.sort_by_key(|run| Reverse(run.provenance.date.clone()));
+    Ok(runs)
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {

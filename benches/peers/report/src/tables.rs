@@ -1,5 +1,7 @@
 //! Markdown tables of the results, each with the name under which the document asks for it.
 
+use std::iter;
+
 use crate::results::{Estimate, Group, HttpResults, LayerResults, NotRaced, Provenance, Row};
 
 /// The row that others of its group are measured by.
@@ -9,6 +11,19 @@ const FORGED: &str = "ours-forged";
 
 /// The layer that does nothing.
 const GAUGE: &str = "pass-through";
+
+/// The rows of the race that are compared across machines.
+const ACROSS: &[&str] = &[
+    COLD,
+    "oxitoken",
+    "jsonwebtoken",
+    WARM,
+    "static-framed",
+    "dashmap-foldhash",
+    "ours-everything",
+    "ours-query",
+    "ours-session",
+];
 
 /// A table and its name.
 pub type Named = (&'static str, String);
@@ -45,6 +60,38 @@ pub fn of_layers(results: &LayerResults) -> Vec<Named> {
         ("memory", memory(results)),
         ("layers-not-raced", not_raced(&results.not_raced)),
     ]
+}
+
+/// Makes the table that sets the race beside those of other machines and commits.
+pub fn of_machines(runs: &[LayerResults]) -> Named {
+    let heads = runs.iter().map(|run| {
+        let Provenance { cpu, commit, .. } = &run.provenance;
+        format!("{cpu}, {}", &commit[..commit.len().min(7)])
+    });
+    let heads: Vec<String> = iter::once("added, ns".to_owned()).chain(heads).collect();
+    let mut table = Table::new(&heads.iter().map(String::as_str).collect::<Vec<_>>());
+    for id in ACROSS {
+        let found = runs
+            .iter()
+            .map(|run| run.rows.iter().find(|row| row.id == *id));
+        let found: Vec<Option<&Row>> = found.collect();
+        let Some(name) = found.iter().flatten().next() else {
+            continue;
+        };
+        let times = found.iter().map(|row| match row {
+            Some(row) => nanoseconds(row.added_ns.median),
+            None => "–".to_owned(),
+        });
+        let cells = iter::once(label(&name.label, name.ours)).chain(times);
+        table.push(cells.collect::<Vec<_>>());
+    }
+    let many = runs.iter().map(|run| match &run.many[..] {
+        [one, .., most] => format!("{:.2}", most.added_ns.median / one.added_ns.median),
+        _ => "–".to_owned(),
+    });
+    let name = "**ours:** a million live tokens, × one".to_owned();
+    table.push(iter::once(name).chain(many).collect::<Vec<_>>());
+    ("machines", table.render())
 }
 
 /// Makes the tables of the comparison over HTTP.
@@ -286,7 +333,7 @@ impl Table {
         Self { lines: vec![heads] }
     }
 
-    fn push<const N: usize>(&mut self, cells: [String; N]) {
+    fn push(&mut self, cells: impl Into<Vec<String>>) {
         self.lines.push(cells.into());
     }
 
