@@ -103,17 +103,14 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
         Self { state }
     }
 
-    /// Passes `inner` on until `hold` ends, if it is long enough for that to matter.
+    /// Passes `inner` on until `hold` ends; one that [is short](is_short) needs no guard.
     #[inline]
     pub(crate) fn guarded(
         inner: B,
         hold: Hold,
         deadline: Option<Box<Deadline>>,
-        ending: impl FnOnce() -> Ending,
+        ending: Ending,
     ) -> Self {
-        if is_short(&inner) {
-            return Self::open(inner);
-        }
         // Counted from the start, so that a rotation finds streams which nobody reads.
         let registration = hold.register(Use::Stream, std::task::Waker::noop().clone());
         Self {
@@ -122,7 +119,7 @@ impl<B: Body<Data = Bytes>> GuardedBody<B> {
                 hold,
                 deadline,
                 registration,
-                ending: ending(),
+                ending,
             },
         }
     }
@@ -229,7 +226,7 @@ fn poll_while_live<B: Body<Data = Bytes>>(
 
 /// Returns whether a body is over before anybody could cut it.
 #[inline]
-pub(super) fn is_short(body: &impl Body) -> bool {
+pub(crate) fn is_short(body: &impl Body) -> bool {
     let upper = || body.size_hint().upper();
     body.is_end_stream() || upper().is_some_and(|upper| upper <= SMALL)
 }

@@ -282,12 +282,12 @@ fn guard<B: Body<Data = Bytes>>(
     deadline: Option<Box<Deadline>>,
     farewell: Option<Farewell>,
 ) -> Response<GuardedBody<B>> {
-    // Asked before it is taken apart: putting it together again is one copy more of all its headers.
+    // Wrapped where it is: taken apart, all of its headers would be copied once more.
     if is_short(response.body()) {
         return response.map(GuardedBody::open);
     }
     let (parts, body) = response.into_parts();
-    let ending = || Ending::of(&parts.headers, farewell.map(|farewell| farewell.0));
+    let ending = Ending::of(&parts.headers, farewell.map(|farewell| farewell.0));
     let body = GuardedBody::guarded(body, hold, deadline, ending);
     Response::from_parts(parts, body)
 }

@@ -71,9 +71,9 @@ mod response;
 mod scrub;
 mod service;
 
-#[cfg(feature = "session")]
-pub(crate) use body::Ending;
 pub use body::GuardedBody;
+#[cfg(feature = "session")]
+pub(crate) use body::{Ending, is_short};
 pub(crate) use credential::decode;
 pub use future::ResponseFuture;
 pub use layer::WorkspaceTokenLayer;

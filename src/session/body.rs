@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     authority::sessions::SessionUse,
-    layer::{Ending, GuardedBody},
+    layer::{Ending, GuardedBody, is_short},
 };
 
 pin_project! {
@@ -33,8 +33,12 @@ impl<B: Body<Data = Bytes>> SessionBody<B> {
     }
 
     pub(super) fn of_session(inner: B, in_use: SessionUse) -> Self {
+        let inner = match is_short(&inner) {
+            true => GuardedBody::open(inner),
+            false => GuardedBody::guarded(inner, in_use.session().hold(), None, Ending::Silence),
+        };
         Self {
-            inner: GuardedBody::guarded(inner, in_use.session().hold(), None, || Ending::Silence),
+            inner,
             in_use: Some(in_use),
         }
     }
